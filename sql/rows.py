@@ -1,0 +1,82 @@
+"""What the statements return, as frozen records.
+
+Documents (payload, result, progress) stay JSON *text* and times RFC 3339 text made by the server, so that a value
+Python cannot read spoils only its own job, in the place that parses it.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Status(StrEnum):
+    """Where a job is in its life. The last three are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED_PERMANENT = "failed_permanent"
+    CANCELLED = "cancelled"
+
+
+class Job(NamedTuple):
+    """A job as a reader sees it; the columns of the view `windlass.job_reading`, in its order."""
+
+    id: str
+    kind: str
+    status: str
+    attempts: int
+    max_attempts: int
+    last_error: str | None
+    payload: str
+    run_at: str
+    idempotency_key: str | None
+    created_at: str
+    updated_at: str
+    queue: str
+    priority: int
+    cancel_requested: bool
+    result: str | None
+    progress: str | None
+    started_at: str | None
+    finished_at: str | None
+    timeout_seconds: int
+
+
+class Claimed(NamedTuple):
+    """A job just claimed, all text as the server sent it: typed rows cost 8 µs a job, a third of the rate."""
+
+    id: str
+    kind: str
+    payload: str
+    attempt: str
+    fence: str
+    max_attempts: str
+    timeout_seconds: str
+    waited_seconds: str
+    run_at: str
+    priority: str
+
+
+class Held(NamedTuple):
+    """A row of `running`, as the steward compares it with the board."""
+
+    id: str
+    fence: int
+    worker_id: int
+    cancel_requested: bool
+
+
+class QueueDepth(NamedTuple):
+    """How many jobs of a queue are in a status that is not an end."""
+
+    queue: str
+    status: str
+    count: int
+
+
+class QueueAge(NamedTuple):
+    """How long the oldest due job of a queue has waited, in seconds."""
+
+    queue: str
+    seconds: float
