@@ -12,7 +12,14 @@ from typing import Any, NoReturn
 import psycopg2
 import psycopg2.extensions
 
-from sql.errors import ConnectionOfAnotherProcess, Rejected, SchemaMissing, StorageError, Unavailable, UnknownCommit
+from sql.errors import (
+    ConnectionOfAnotherProcess,
+    Rejected,
+    SchemaMissing,
+    StorageError,
+    Unavailable,
+    UnknownCommit,
+)
 
 # Both guards are needed: on a dead link tcp_user_timeout alone frees a sender in 5.3 s but leaves a waiting reader
 # blocked for hours, keepalives alone leave a sender; together 6.1 s.

@@ -72,7 +72,7 @@ class QueueDepth(NamedTuple):
 
     queue: str
     status: str
-    count: int
+    jobs: int
 
 
 class QueueAge(NamedTuple):

@@ -1,0 +1,119 @@
+"""The producer half: enqueue, read, cancel. The connection comes first and the caller owns the transaction."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from sql import arrays
+from sql.connection import Connection
+from sql.errors import StorageError
+from sql.rows import Job, Status
+from sql.statements import load
+
+_SQL = load("jobs")
+_PAGE = {
+    None: _SQL["page_all"],
+    Status.QUEUED: _SQL["page_queued"],
+    Status.RETRYING: _SQL["page_retrying"],
+    Status.RUNNING: _SQL["page_running"],
+    Status.SUCCEEDED: _SQL["page_done"],
+    Status.FAILED_PERMANENT: _SQL["page_done"],
+    Status.CANCELLED: _SQL["page_done"],
+}
+# No cancel needed more than 20 tries in 20,000 against eight processes moving the same jobs.
+_CANCEL_TRIES = 100
+
+
+class NewJob(NamedTuple):
+    """What `enqueue` stores. `payload` is JSON text, `run_at` RFC 3339 text or None for now.
+
+    A key lives `key_seconds` seconds, or as long as its job when None; `request_hash` says what it was first used for.
+    """
+
+    queue: str
+    kind: str
+    priority: int
+    max_attempts: int
+    timeout_seconds: int
+    payload: str
+    run_at: str | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    key_seconds: int | None = None
+
+
+class Enqueued(NamedTuple):
+    """Which job an item became. `same_request` is False when its key was first used for another request."""
+
+    id: str
+    created: bool
+    same_request: bool
+
+
+def enqueue(conn: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    """Stores all of `jobs` in one statement and answers in their order. A key may occur only once among them.
+
+    Raises Rejected when the database refuses any value; then nothing is stored.
+    """
+    if not jobs:
+        return []
+    (queues, kinds, priorities, attempts, timeouts, payloads, run_ats, keys, hashes, windows) = zip(*jobs, strict=True)
+    rows = conn.fetch_all(
+        _SQL["enqueue"],
+        queues=arrays.quoted(queues),
+        kinds=arrays.quoted(kinds),
+        priorities=arrays.plain(priorities),
+        max_attempts=arrays.plain(attempts),
+        timeouts=arrays.plain(timeouts),
+        payloads=arrays.quoted(payloads),
+        run_ats=arrays.quoted(run_ats),
+        keys=arrays.quoted(keys),
+        hashes=arrays.quoted(hashes),
+        windows=arrays.plain(windows),
+    )
+    return [Enqueued(*row) for row in rows]
+
+
+def find_many(conn: Connection, ids: Sequence[str]) -> dict[str, Job]:
+    """Jobs by id; unknown ids are absent."""
+    rows = conn.fetch_all(_SQL["find"], ids=arrays.plain(ids))
+    return {row[0]: Job(*row) for row in rows}
+
+
+def find(conn: Connection, job_id: str) -> Job | None:
+    """One job, or None."""
+    return find_many(conn, [job_id]).get(job_id)
+
+
+def page(
+    conn: Connection,
+    *,
+    status: Status | None = None,
+    kind: str | None = None,
+    queue: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+    before: str | None = None,
+) -> list[Job]:
+    """Jobs newest first; `before` is the id the page comes after, and does not slow down with depth as `offset` does."""
+    rows = conn.fetch_all(
+        _PAGE[status], status=status, kind=kind, queue=queue, limit=limit, offset=offset, before=before
+    )
+    return [Job(*row) for row in rows]
+
+
+def cancel(conn: Connection, job_id: str) -> Literal["cancelled", "flagged", "terminal", "missing"]:
+    """Ends a waiting job, or asks the holder of a running one to stop."""
+    for _ in range(_CANCEL_TRIES):
+        row = conn.fetch_one(_SQL["cancel"], id=job_id)
+        assert row is not None
+        outcome, exists = row
+        if outcome is not None:
+            return outcome  # type: ignore[no-any-return]
+        if not exists:
+            return "missing"
+    raise StorageError(f"job {job_id} is in no state: run `windlass check`")
+
+
+def hint(conn: Connection, count: int) -> None:
+    """Tells every pool that `count` jobs came. May be lost without harm: pools also poll."""
+    conn.execute(_SQL["hint"], count=count)

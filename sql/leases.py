@@ -1,0 +1,163 @@
+"""The consumer half: claim jobs under a lease, and settle them by the fence of that lease.
+
+Every settle names id and fence; a worker's settle names the worker too (`worker_id`; None for HTTP holders). What it
+could not settle is not in its answer: the lease is lost, a normal outcome. Sending a settle again is safe.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sql import arrays
+from sql.connection import Connection
+from sql.rows import Claimed, Held
+from sql.statements import load
+
+_SQL = load("leases")
+
+# Before every row: where a scan from the start begins.
+START = ("-infinity", "00000000-0000-0000-0000-000000000000")
+
+
+class Stream(NamedTuple):
+    """A (kind, priority) of a queue and how many seconds until its first job is due (0: now)."""
+
+    kind: str
+    priority: int
+    due_in: float
+
+
+class Pick(NamedTuple):
+    """A stream to claim from, and the (run_at, id) its last claim ended at."""
+
+    kind: str
+    priority: int
+    after_run_at: str
+    after_id: str
+
+
+class Lease(NamedTuple):
+    """The right to work one job."""
+
+    id: str
+    fence: int
+
+
+class Failure(NamedTuple):
+    """How an attempt failed. `delay` seconds until the next one; `permanent` means there is none."""
+
+    lease: Lease
+    error: str
+    delay: float = 0.0
+    permanent: bool = False
+
+
+def streams(conn: Connection, queue: str, kinds: Sequence[str]) -> list[Stream]:
+    """The streams of `queue` that hold jobs of `kinds`, highest priority first; none while the queue is paused."""
+    return [Stream(*row) for row in conn.fetch_all(_SQL["streams"], queue=queue, kinds=arrays.quoted(kinds))]
+
+
+def claim(
+    conn: Connection,
+    *,
+    queue: str,
+    picks: Sequence[Pick],
+    limit: int,
+    worker_id: int | None = None,
+    lease_ms: int | None = None,
+) -> list[Claimed]:
+    """Up to `limit` due jobs, from the picks in their order, for a worker or for an HTTP lease of `lease_ms`."""
+    kinds, priorities, run_ats, ids = zip(*picks, strict=True)
+    rows = conn.fetch_all(
+        _SQL["claim"],
+        queue=queue,
+        kinds=arrays.quoted(kinds),
+        priorities=arrays.plain(priorities),
+        after_run_ats=arrays.quoted(run_ats),
+        after_ids=arrays.plain(ids),
+        limit=limit,
+        worker_id=worker_id,
+        lease_ms=lease_ms,
+    )
+    return [Claimed(*row) for row in rows]
+
+
+def ack(conn: Connection, worker_id: int | None, settles: Sequence[tuple[Lease, str | None]]) -> set[str]:
+    """Settles as succeeded, each with its result (JSON text or None). Answers the ids settled now."""
+    # Sorted, so that two overlapping resends of one batch cannot wait for each other.
+    settles = sorted(settles, key=lambda settle: settle[0])
+    rows = conn.fetch_all(
+        _SQL["ack"],
+        worker_id=worker_id,
+        ids=arrays.plain(lease.id for lease, _ in settles),
+        fences=arrays.plain(lease.fence for lease, _ in settles),
+        results=arrays.quoted(result for _, result in settles),
+    )
+    return {row[0] for row in rows}
+
+
+def ack_cancelled(conn: Connection, worker_id: int | None, leases: Sequence[Lease]) -> set[str]:
+    """Settles as cancelled. Answers the ids settled now."""
+    return {row[0] for row in conn.fetch_all(_SQL["ack_cancelled"], **_named(worker_id, leases))}
+
+
+def fail(conn: Connection, worker_id: int | None, failures: Sequence[Failure]) -> dict[str, str]:
+    """Settles as failed. Answers id → status it went to (retrying, failed_permanent or cancelled)."""
+    failures = sorted(failures)
+    rows = conn.fetch_all(
+        _SQL["fail"],
+        worker_id=worker_id,
+        ids=arrays.plain(failure.lease.id for failure in failures),
+        fences=arrays.plain(failure.lease.fence for failure in failures),
+        errors=arrays.quoted(failure.error for failure in failures),
+        delays=arrays.plain(failure.delay for failure in failures),
+        permanents=arrays.plain(failure.permanent for failure in failures),
+    )
+    return dict(rows)
+
+
+def release(conn: Connection, worker_id: int | None, leases: Sequence[Lease]) -> set[str]:
+    """Gives jobs back with their attempt. Answers the ids released now."""
+    return {row[0] for row in conn.fetch_all(_SQL["release"], **_named(worker_id, leases))}
+
+
+def settled_before(conn: Connection, leases: Sequence[Lease]) -> set[str]:
+    """Of `leases`, the ids whose settle an earlier, unanswered call already wrote."""
+    rows = conn.fetch_all(
+        _SQL["settled_before"],
+        ids=arrays.plain(lease.id for lease in leases),
+        fences=arrays.plain(lease.fence for lease in leases),
+    )
+    return {row[0] for row in rows}
+
+
+def report_progress(conn: Connection, worker_id: int | None, lease: Lease, progress: str) -> bool:
+    """Keeps `progress` (JSON text) with the running job. False when the lease is lost."""
+    return bool(
+        conn.execute(_SQL["report_progress"], worker_id=worker_id, id=lease.id, fence=lease.fence, progress=progress)
+    )
+
+
+def extend(conn: Connection, lease: Lease, extend_ms: int) -> bool | None:
+    """Moves an HTTP lease's end. Answers whether cancel was requested, or None when the lease is lost."""
+    row = conn.fetch_one(_SQL["extend"], id=lease.id, fence=lease.fence, extend_ms=extend_ms)
+    return None if row is None else bool(row[0])
+
+
+def held(conn: Connection, worker_ids: Sequence[int]) -> list[Held]:
+    """What these workers hold."""
+    return [Held(*row) for row in conn.fetch_all(_SQL["held"], worker_ids=arrays.plain(worker_ids))]
+
+
+def rescue(conn: Connection, *, workers_too: bool, queue: str | None = None, limit: int = 500) -> dict[str, str]:
+    """Takes back expired HTTP leases and, if `workers_too`, leases of lost workers. Answers id → status."""
+    rows = conn.fetch_all(_SQL["rescue"], workers_too=workers_too, queue=queue, limit=limit)
+    return dict(rows)
+
+
+def _named(worker_id: int | None, leases: Sequence[Lease]) -> dict[str, object]:
+    leases = sorted(leases)
+    return {
+        "worker_id": worker_id,
+        "ids": arrays.plain(lease.id for lease in leases),
+        "fences": arrays.plain(lease.fence for lease in leases),
+    }
