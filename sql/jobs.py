@@ -94,7 +94,7 @@ def page(
     offset: int = 0,
     before: str | None = None,
 ) -> list[Job]:
-    """Jobs newest first; `before` is the id the page comes after, and does not slow down with depth as `offset` does."""
+    """Jobs newest first, those after the id `before`; unlike `offset` that does not slow down with depth."""
     rows = conn.fetch_all(
         _PAGE[status], status=status, kind=kind, queue=queue, limit=limit, offset=offset, before=before
     )

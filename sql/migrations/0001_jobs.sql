@@ -9,7 +9,7 @@ create function windlass.rfc3339(t timestamptz) returns text language sql stable
 -- The smallest UUIDv7 of an instant: ids are ordered by time, so a range of ids is a range of times.
 create function windlass.uuid7_floor(t timestamptz) returns uuid language sql immutable parallel safe
     return encode(
-        substring(int8send((extract(epoch from t) * 1000)::bigint) from 3) || '\x70008000000000000000'::bytea,
+        substring(int8send(floor(extract(epoch from t) * 1000)::bigint) from 3) || '\x70008000000000000000'::bytea,
         'hex')::uuid;
 
 -- Keys in time order keep the indexes' hot pages few; random ones cost 30 % of the rate. PostgreSQL 18 has a generator
