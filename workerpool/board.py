@@ -8,7 +8,8 @@ the steward has settled what it held, so nothing is copied and no death is forgo
 import mmap
 import os
 
-from workerpool.cell import CELL_BYTES, ENTRIES, HEAP_BYTES, STEWARD, WORKER, Cell, Entry, State
+from workerpool.cell import CELL_BYTES, STEWARD, WORKER, Cell
+from workerpool.entry import ENTRIES, HEAP_BYTES, Entry, State
 from workerpool.memory import Flag, Float, Int, Memory
 
 __all__ = ["ENTRIES", "HEAP_BYTES", "STEWARD", "WORKER", "Board", "Cell", "Entry", "State"]

@@ -11,59 +11,38 @@ processors.
 
 import fcntl
 import mmap
-import struct
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
 
+from workerpool.entry import (
+    ENTRIES,
+    FENCE_AT,
+    HEAP_BYTES,
+    JOB_ID_BYTES,
+    RECORD,
+    RESULT,
+    RESULT_AT,
+    STARTED_AT,
+    Entry,
+    State,
+)
 from workerpool.memory import Flag, Float, Int, Memory, Text
-
-ENTRIES = 500
-HEAP_BYTES = 64 * 1024
-JOB_ID_BYTES = 40
 
 WORKER = "worker"
 STEWARD = "steward"
 
 _FREE, _LIVING, _DEAD = 0, 1, 2
 
-# job id, fence, offset of the result in the heap, its length (-1: none), started_at
-_RECORD = struct.Struct("40sQiid")
-_RESULT = struct.Struct("ii")
-_FENCE_AT, _RESULT_AT, _STARTED_AT = 40, 48, 56
-
 _LOCK_AT = 88
 _HEADER_BYTES = 1024
 _STATES_AT = _HEADER_BYTES
 _RECORDS_AT = _STATES_AT + 512
-_HEAP_AT = _RECORDS_AT + ENTRIES * _RECORD.size
+_HEAP_AT = _RECORDS_AT + ENTRIES * RECORD.size
 CELL_BYTES = -(-(_HEAP_AT + HEAP_BYTES) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 # How long a reader waits for the byte lock: its holders need microseconds, unless one of them is stopped.
 _PATIENCE_SECONDS = 0.05
-
-
-class State(IntEnum):
-    """What became of one claimed job so far."""
-
-    CLAIMED = 1
-    RUNNING = 2
-    FINISHED = 3
-    SETTLED = 4
-    REVOKED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One claimed job. `result` is set only while FINISHED; `started_at` is monotonic seconds, 0 before."""
-
-    job_id: str
-    fence: int
-    state: State
-    result: bytes | None
-    started_at: float
 
 
 class Cell:
@@ -210,7 +189,7 @@ class Cell:
         if any(len(job_id) > JOB_ID_BYTES for job_id in ids):
             raise ValueError(f"a job id has at most {JOB_ID_BYTES} bytes")
         records = b"".join(
-            _RECORD.pack(job_id, fence, 0, -1, 0.0) for job_id, (_, fence) in zip(ids, claims, strict=True)
+            RECORD.pack(job_id, fence, 0, -1, 0.0) for job_id, (_, fence) in zip(ids, claims, strict=True)
         )
         self._lock()
         try:
@@ -233,7 +212,7 @@ class Cell:
             now = time.monotonic()
             self._cancel = False
             self.running_since = now
-            self.memory.floats[(self._records + index * _RECORD.size + _STARTED_AT) // 8] = now
+            self.memory.floats[(self._records + index * RECORD.size + STARTED_AT) // 8] = now
             self.kill_at = kill_at
             self.memory.map[self._states + index] = State.RUNNING
             return True
@@ -255,8 +234,8 @@ class Cell:
             if result:
                 start = self._heap + self._heap_used
                 self.memory.map[start : start + length] = result
-            at = self._records + index * _RECORD.size + _RESULT_AT
-            self.memory.map[at : at + 8] = _RESULT.pack(self._heap_used, -1 if result is None else length)
+            at = self._records + index * RECORD.size + RESULT_AT
+            self.memory.map[at : at + 8] = RESULT.pack(self._heap_used, -1 if result is None else length)
             self.memory.map[self._states + index] = State.FINISHED
             self.running_since = 0.0
             self._heap_used += length
@@ -289,10 +268,10 @@ class Cell:
             if not gained:
                 return None
             states = self._state_bytes()
-            records = self.memory.map[self._records : self._records + len(states) * _RECORD.size]
+            records = self.memory.map[self._records : self._records + len(states) * RECORD.size]
             heap = self.memory.map[self._heap : self._heap + HEAP_BYTES] if State.FINISHED in states else b""
         entries = []
-        for state, (job_id, fence, start, length, started_at) in zip(states, _RECORD.iter_unpack(records), strict=True):
+        for state, (job_id, fence, start, length, started_at) in zip(states, RECORD.iter_unpack(records), strict=True):
             result = heap[start : start + length] if state == State.FINISHED and length >= 0 else None
             entries.append(Entry(job_id.rstrip(b"\0").decode("ascii"), fence, State(state), result, started_at))
         return entries
@@ -322,4 +301,4 @@ class Cell:
         return self.memory.map[self._states : self._states + self._published]
 
     def _fence(self, index: int) -> int:
-        return self.memory.ints[(self._records + index * _RECORD.size + _FENCE_AT) // 8]
+        return self.memory.ints[(self._records + index * RECORD.size + FENCE_AT) // 8]

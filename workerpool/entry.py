@@ -1,0 +1,35 @@
+"""One claimed job on the board: its states and the bytes of its record."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+ENTRIES = 500
+HEAP_BYTES = 64 * 1024
+JOB_ID_BYTES = 40
+
+# job id, fence, offset of the result in the heap, its length (-1: none), started_at
+RECORD = struct.Struct("40sQiid")
+RESULT = struct.Struct("ii")
+FENCE_AT, RESULT_AT, STARTED_AT = 40, 48, 56
+
+
+class State(IntEnum):
+    """What became of one claimed job so far."""
+
+    CLAIMED = 1
+    RUNNING = 2
+    FINISHED = 3
+    SETTLED = 4
+    REVOKED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One claimed job. `result` is set only while FINISHED; `started_at` is monotonic seconds, 0 before."""
+
+    job_id: str
+    fence: int
+    state: State
+    result: bytes | None
+    started_at: float
