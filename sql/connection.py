@@ -21,15 +21,6 @@ from sql.errors import (
     UnknownCommit,
 )
 
-# Both guards are needed: on a dead link tcp_user_timeout alone frees a sender in 5.3 s but leaves a waiting reader
-# blocked for hours, keepalives alone leave a sender; together 6.1 s.
-_LINK_GUARDS = {
-    "keepalives": 1,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 5000,
-}
 _SESSION_ENDED = {"57P01", "57P02", "57P03", "57P05", "25006"}
 _BUSY = {"57014", "55P03", "40001", "40P01"}
 _SCHEMA_ABSENT = {"42P01", "3F000", "42883", "42703"}
@@ -188,13 +179,21 @@ def translated(error: psycopg2.Error) -> StorageError:
 
 
 def connect(
-    url: str, *, application_name: str, statement_timeout_ms: int = 5000, connect_timeout_s: int = 3
+    url: str,
+    *,
+    application_name: str,
+    statement_timeout_ms: int = 5000,
+    connect_timeout_s: int = 3,
+    link_timeout_s: int = 5,
 ) -> Connection:
-    """Opens a connection to `url` (a libpq URL, `postgres://` too, or a key=value string). Raises Unavailable."""
+    """Opens a connection to `url` (a libpq URL, `postgres://` too, or a key=value string). Raises Unavailable.
+
+    `link_timeout_s`: how long a dead link may hold a statement, about; 1 or more.
+    """
     guards: dict[str, Any] = {
         "application_name": application_name,
         "connect_timeout": connect_timeout_s,
-        **_LINK_GUARDS,
+        **_link_guards(link_timeout_s),
     }
     limits = (
         f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={statement_timeout_ms}"
@@ -215,3 +214,16 @@ def connect(
     except psycopg2.Error as error:
         raise translated(error) from error
     return Connection(raw)
+
+
+def _link_guards(seconds: int) -> dict[str, int]:
+    # Both guards are needed: on a dead link tcp_user_timeout alone frees a sender in 5.3 s but leaves a waiting reader
+    # blocked for hours, keepalives alone leave a sender; together 6.1 s.
+    idle = max(1, seconds // 2)
+    return {
+        "keepalives": 1,
+        "keepalives_idle": idle,
+        "keepalives_interval": 1,
+        "keepalives_count": max(1, seconds - idle),
+        "tcp_user_timeout": seconds * 1000,
+    }

@@ -7,6 +7,11 @@ from sql.statements import load
 _SQL = load("stats")
 
 
+def ping(conn: Connection) -> None:
+    """One round trip. Raises Unavailable."""
+    conn.execute(_SQL["ping"])
+
+
 def depths(conn: Connection) -> list[QueueDepth]:
     """Jobs that have not ended, by queue and status."""
     return [QueueDepth(*row) for row in conn.fetch_all(_SQL["depths"])]

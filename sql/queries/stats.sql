@@ -37,6 +37,10 @@ where first.run_at <= now()
 group by w.queue
 order by w.queue;
 
+-- name: ping
+-- Whether the database answers at all.
+select 1;
+
 -- name: inflight_leases
 -- Jobs leased over HTTP now.
 select count(*) from windlass.running where lease_expires_at is not null;
