@@ -1,20 +1,25 @@
-"""Waiting in tests: always for a condition, always with a deadline."""
+"""Waiting for a condition, never for a time."""
 
-import select
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Seen = TypeVar("Seen")
+T = TypeVar("T")
+
+_pause = threading.Event()
 
 
-def until(predicate: Callable[[], Seen], seconds: float = 10.0, message: str = "") -> Seen:
-    """Asks until the predicate is true and returns what it then said; AssertionError after `seconds`."""
+def until(predicate: Callable[[], T], seconds: float = 5.0, message: str = "") -> T:
+    """Calls `predicate` until it answers something true, and returns that; fails after `seconds` with `message`."""
     deadline = time.monotonic() + seconds
+    pause = 0.002
     while True:
-        seen = predicate()
-        if seen:
-            return seen
-        if time.monotonic() >= deadline:
-            raise AssertionError(message or f"still not so after {seconds:g} s, last seen: {seen!r}")
-        select.select([], [], [], 0.01)
+        answer = predicate()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            what = message or getattr(predicate, "__name__", "the condition")
+            raise AssertionError(f"after {seconds:g} s still not: {what} (last answer: {answer!r})")
+        _pause.wait(pause)
+        pause = min(pause * 1.5, 0.05)

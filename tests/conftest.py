@@ -1,0 +1,156 @@
+"""The server, the databases and the programs the tests run with, and what pytest says of them at the end."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support import programs
+from support.database import Databases, open_connection
+from support.server import Server, embedded, find_server
+
+from sql import checks
+from sql.connection import Connection
+
+_SERVER = pytest.StashKey[Server]()
+_SERVER_LINE = pytest.StashKey[str]()
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(scope="session")
+def server_url(pytestconfig: pytest.Config) -> str:
+    """The URL of the server of this run; whoever uses it may create databases there."""
+    shared = getattr(pytestconfig, "workerinput", {}).get("server_url")
+    return shared or _server(pytestconfig).url
+
+
+@pytest.fixture(scope="session")
+def databases(server_url: str, pytestconfig: pytest.Config) -> Iterator[Databases]:
+    """Makes databases on the server of this run."""
+    made = Databases(server_url)
+    if _SERVER in pytestconfig.stash:
+        pytestconfig.stash[_SERVER_LINE] = f"PostgreSQL {made.version} ({pytestconfig.stash[_SERVER].found})"
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> Iterator[str]:
+    """A fresh database without a schema."""
+    with databases.empty() as url:
+        yield url
+
+
+@pytest.fixture
+def unchecked_database_url(databases: Databases) -> Iterator[str]:
+    """A fresh database with the schema, for tests that break it on purpose."""
+    with databases.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(unchecked_database_url: str) -> Iterator[str]:
+    """A fresh database with the schema. When the test is over every job in it must be in exactly one state."""
+    yield unchecked_database_url
+    _check_states(unchecked_database_url)
+
+
+@pytest.fixture
+def open_another(database_url: str) -> Iterator[Callable[[], Connection]]:
+    """Opens connections to the test's database, closed at its end."""
+    opened: list[Connection] = []
+
+    def open_one() -> Connection:
+        opened.append(open_connection(database_url))
+        return opened[-1]
+
+    yield open_one
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def connection(open_another: Callable[[], Connection]) -> Connection:
+    """A connection to the test's database."""
+    return open_another()
+
+
+@pytest.fixture(scope="session")
+def databases15() -> Iterator[Databases]:
+    """Makes databases on a PostgreSQL 15, the oldest we run on."""
+    server = embedded(str(programs.path_of("needs_postgres15").parent))
+    made = Databases(server.url)
+    yield made
+    made.close()
+    server.close()
+
+
+@pytest.fixture
+def postgres15_url(databases15: Databases) -> Iterator[str]:
+    """As `database_url`, on PostgreSQL 15."""
+    with databases15.migrated() as url:
+        yield url
+        _check_states(url)
+
+
+def _check_states(url: str) -> None:
+    connection = open_connection(url)
+    try:
+        problems = checks.states(connection)
+    finally:
+        connection.close()
+    assert not problems, "the test left jobs in no or several states"
+
+
+def _server(config: pytest.Config) -> Server:
+    if _SERVER not in config.stash:
+        config.stash[_SERVER] = find_server()
+    return config.stash[_SERVER]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests whose program is absent are left out, or an error where all must run."""
+    items[:], left_out = programs.split_by_presence(items)
+    if left_out and os.environ.get("WINDLASS_TEST_ALL"):
+        absent = ", ".join(programs.BY_MARKER[marker].label for marker in left_out)
+        raise pytest.UsageError(f"WINDLASS_TEST_ALL is set and not installed: {absent}")
+    config.hook.pytest_deselected(items=[item for group in left_out.values() for item in group])
+    counts = {marker: len(group) for marker, group in left_out.items()}
+    config.stash[_LEFT_OUT] = counts
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = counts
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Parallel workers share one server, which the controlling process owns."""
+    server = _server(node.config)
+    node.workerinput["server_url"] = server.url
+    if _SERVER_LINE not in node.config.stash:
+        databases = Databases(server.url)
+        node.config.stash[_SERVER_LINE] = f"PostgreSQL {databases.version} ({server.found})"
+        databases.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """All workers left out the same tests; the controlling process collects none itself."""
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The server goes last."""
+    if _SERVER in config.stash:
+        config.stash[_SERVER].close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line for the server, one for what was left out."""
+    if _SERVER_LINE in config.stash:
+        terminalreporter.write_line(f"ran on {config.stash[_SERVER_LINE]}")
+    left_out = config.stash.get(_LEFT_OUT, {})
+    if left_out:
+        reasons = ", ".join(
+            f"{count} ({programs.BY_MARKER[marker].label} is not installed)" for marker, count in left_out.items()
+        )
+        terminalreporter.write_line(f"left out: {reasons}; .ci/run installs the programs and leaves out none")

@@ -1,0 +1,1 @@
+"""What tests share: a server, databases, waiting, programs, processes."""

@@ -1,0 +1,80 @@
+"""Databases for tests: a template migrated once, cloned per test, so that every test begins with an empty schema."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import sql as names
+
+from sql.connection import Connection, connect
+from sql.migrate import migrate
+
+_URL = re.compile(r"(postgres(?:ql)?://[^/?]*)(?:/[^?]*)?(\?.*)?")
+
+
+class Databases:
+    """Makes and drops databases on the server at `url`, whose user may create databases."""
+
+    def __init__(self, url: str) -> None:
+        assert _URL.fullmatch(url), "the server must be given as a postgresql:// URL"
+        self._url = url
+        self._admin = psycopg2.connect(url)
+        self._admin.autocommit = True
+        self._template = ""
+
+    @property
+    def version(self) -> str:
+        """As the server says it."""
+        return str(self._admin.get_parameter_status("server_version"))
+
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """The URL of a fresh database with the schema of this code."""
+        if not self._template:
+            self._template = self._create()
+            migrate(self.url_of(self._template), log=lambda _: None)
+        name = self._create(self._template)
+        try:
+            yield self.url_of(name)
+        finally:
+            self._drop(name)
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The URL of a fresh database with nothing in it."""
+        name = self._create()
+        try:
+            yield self.url_of(name)
+        finally:
+            self._drop(name)
+
+    def url_of(self, name: str) -> str:
+        """The server's URL with another database."""
+        parts = _URL.fullmatch(self._url)
+        assert parts is not None
+        return f"{parts[1]}/{name}{parts[2] or ''}"
+
+    def close(self) -> None:
+        """Drops the template and the connection."""
+        if self._template:
+            self._drop(self._template)
+        self._admin.close()
+
+    def _create(self, template: str = "template0") -> str:
+        name = f"windlass_test_{secrets.token_hex(6)}"
+        self._run("create database {} template {}", name, template)
+        return name
+
+    def _drop(self, name: str) -> None:
+        self._run("drop database {} with (force)", name)
+
+    def _run(self, command: str, *identifiers: str) -> None:
+        with self._admin.cursor() as cursor:
+            cursor.execute(names.SQL(command).format(*map(names.Identifier, identifiers)))
+
+
+def open_connection(url: str) -> Connection:
+    """A connection as the services open theirs. The caller closes it."""
+    return connect(url, application_name="windlass tests")

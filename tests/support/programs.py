@@ -1,0 +1,52 @@
+"""Programs beyond Python that some tests need, found on this machine."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+# Servers live in sbin, which an ordinary user's PATH leaves out.
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+class Program(NamedTuple):
+    """One of the names, looked for on the PATH or as an absolute path."""
+
+    label: str
+    names: tuple[str, ...]
+
+    def find(self) -> Path | None:
+        """Where it is, or None."""
+        return next((Path(found) for name in self.names if (found := shutil.which(name, path=_PATH))), None)
+
+
+BY_MARKER = {
+    "needs_chromium": Program("Chromium", ("chromium", "chromium-browser", "google-chrome")),
+    "needs_prometheus": Program("Prometheus", ("prometheus",)),
+    "needs_postgres15": Program("PostgreSQL 15", ("/usr/lib/postgresql/15/bin/postgres",)),
+    "needs_strace": Program("strace", ("strace",)),
+    "needs_pgbouncer": Program("PgBouncer", ("pgbouncer",)),
+}
+
+
+def path_of(marker: str) -> Path:
+    """Where the program of `marker` is, for a test that carries the marker."""
+    found = BY_MARKER[marker].find()
+    assert found is not None, f"mark the test with {marker}"
+    return found
+
+
+def split_by_presence(items: list[pytest.Item]) -> tuple[list[pytest.Item], dict[str, list[pytest.Item]]]:
+    """The tests that can run here, and the others by the marker whose program is absent."""
+    absent = [marker for marker, program in BY_MARKER.items() if program.find() is None]
+    runnable: list[pytest.Item] = []
+    left_out: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        missing = next((marker for marker in absent if item.get_closest_marker(marker)), None)
+        if missing is None:
+            runnable.append(item)
+        else:
+            left_out.setdefault(missing, []).append(item)
+    return runnable, left_out

@@ -1,0 +1,72 @@
+"""The PostgreSQL the tests run on: the one given, else a container, else the embedded one."""
+
+import gc
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from sql.embedded import EmbeddedServer
+
+_CONTAINER_IMAGE = "postgres:18-alpine"
+
+
+class Server(NamedTuple):
+    """Its URL, how it was found, and how to be done with it."""
+
+    url: str
+    found: str
+    close: Callable[[], None]
+
+
+def find_server() -> Server:
+    """`TEST_DATABASE_URL`, else the programs in `TEST_POSTGRES_BIN`, else a container where a daemon answers, else ours."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        return Server(given, "TEST_DATABASE_URL", lambda: None)
+    bin_dir = os.environ.get("TEST_POSTGRES_BIN")
+    if bin_dir:
+        return embedded(bin_dir)
+    return _container() or embedded()
+
+
+def embedded(bin_dir: str | None = None) -> Server:
+    """A durable server of our own on an empty folder, removed at the end."""
+    folder = reachable_folder()
+    server = EmbeddedServer(folder / "postgresql", bin_dir=bin_dir, smart_seconds=2)
+    server.start()
+
+    def close() -> None:
+        server.stop()
+        shutil.rmtree(server.home)
+        shutil.rmtree(folder)
+
+    return Server(server.url, f"embedded, {bin_dir}" if bin_dir else "embedded", close)
+
+
+def reachable_folder() -> Path:
+    """A fresh folder that other accounts can go through: root's servers run as somebody else. The caller removes it."""
+    folder = Path(tempfile.mkdtemp(prefix="windlass-tests-"))
+    folder.chmod(0o711)
+    return folder
+
+
+def _container() -> Server | None:
+    # The libraries warn of what they do themselves, and every warning is an error here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from docker.errors import DockerException
+            from testcontainers.community.postgres import PostgresContainer
+        except ImportError:
+            return None
+        try:
+            container = PostgresContainer(_CONTAINER_IMAGE, driver=None).start()
+            return Server(container.get_connection_url(), f"container {_CONTAINER_IMAGE}", container.stop)
+        except (DockerException, RuntimeError, TimeoutError, OSError):
+            return None
+        finally:
+            gc.collect()
