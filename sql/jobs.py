@@ -112,8 +112,3 @@ def cancel(conn: Connection, job_id: str) -> Literal["cancelled", "flagged", "te
         if not exists:
             return "missing"
     raise StorageError(f"job {job_id} is in no state: run `windlass check`")
-
-
-def hint(conn: Connection, count: int) -> None:
-    """Tells every pool that `count` jobs came. May be lost without harm: pools also poll."""
-    conn.execute(_SQL["hint"], count=count)

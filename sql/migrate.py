@@ -171,7 +171,7 @@ def _apply_next(conn: Connection, migrations: Sequence[Migration]) -> Migration 
             return None
         if not migration.outside:
             _make_history(conn)
-            conn.execute(_SQL["limit_lock_wait"], milliseconds=_LOCK_WAIT_MS)
+            conn.execute(_SQL["guard"], lock_wait_ms=_LOCK_WAIT_MS, in_transaction=True)
             conn.execute(migration.text)
             _record(conn, migration)
             return migration
@@ -179,6 +179,8 @@ def _apply_next(conn: Connection, migrations: Sequence[Migration]) -> Migration 
     try:
         if _first_missing(conn, migrations) != migration:
             raise _Busy("another migration was quicker")
+        # These wait for every transaction older than themselves, and nobody waits for them meanwhile.
+        conn.execute(_SQL["guard"], lock_wait_ms=0, in_transaction=False)
         for statement in _NEXT.split(migration.text):
             conn.execute(statement)
         _record(conn, migration)

@@ -62,6 +62,7 @@ class Held(NamedTuple):
     """A row of `running`, as the steward compares it with the board."""
 
     id: str
+    kind: str
     fence: int
     worker_id: int
     cancel_requested: bool

@@ -154,7 +154,3 @@ select
         (select 'flagged' from flagged),
         (select 'terminal' from windlass.done where id = %(id)s::uuid)),
     exists (select from windlass.jobs where id = %(id)s::uuid);
-
--- name: hint
--- Tells the stewards that work came. Never inside an enqueue's transaction: there it caps all enqueuers together at 5k commits/s.
-select pg_notify('windlass_ready', %(count)s::text);

@@ -188,7 +188,7 @@ returning cancel_requested;
 
 -- name: held
 -- What these workers hold, for the comparison with the board.
-select id::text, fence, worker_id, cancel_requested
+select id::text, kind, fence, worker_id, cancel_requested
 from windlass.running
 where worker_id = any(%(worker_ids)s::bigint[]);
 

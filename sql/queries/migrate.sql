@@ -45,6 +45,9 @@ select pg_try_advisory_lock(%(key)s);
 -- Gives it back.
 select pg_advisory_unlock(%(key)s);
 
--- name: limit_lock_wait
--- A table lock that waits behind a long query makes every claim wait behind it: give up soon and try again.
-select set_config('lock_timeout', %(milliseconds)s::text, true);
+-- name: guard
+-- For a migration's transaction, or for the session. A table lock that waits behind a long query makes every claim wait
+-- behind it, so the wait is short and the migration tried again. A killed run must not hold its locks to the statement's end.
+select
+    set_config('lock_timeout', %(lock_wait_ms)s::text, %(in_transaction)s),
+    set_config('client_connection_check_interval', '500', %(in_transaction)s);

@@ -1,0 +1,8 @@
+-- name: listen
+-- Hears the hints of enqueuers from now on.
+listen windlass_ready;
+
+-- name: hint
+-- Tells the stewards that work came. Never inside an enqueue's transaction: there it caps all enqueuers together at
+-- 5k commits/s.
+select pg_notify('windlass_ready', %(count)s::text);

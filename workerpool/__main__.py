@@ -1,0 +1,118 @@
+"""`python -m workerpool`: starts the pool. The only module that knows both of its halves."""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from workerpool import logs
+from workerpool.board import STEWARD, WORKER, Board, Cell
+from workerpool.child import ChildSpec
+from workerpool.errors import BootFailure
+from workerpool.kinds import registry
+from workerpool.settings import PoolSettings, SettingsError
+from workerpool.signals import Inbox
+from workerpool.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: PoolSettings) -> int:
+    """Runs a pool in this process, which becomes its supervisor, until TERM or INT; the exit code.
+
+    Call it in the main thread of a process without other threads: it forks.
+    """
+    logs.configure(settings.log_format, settings.log_level, "supervisor")
+    directory = _own_metrics_directory()
+    try:
+        return _run(settings)
+    finally:
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _own_metrics_directory() -> str | None:
+    """Where the processes' metric files go: PROMETHEUS_MULTIPROC_DIR emptied, or a folder of our own to remove."""
+    given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if given:
+        directory = Path(given) / "pool"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        return None
+    directory = Path(tempfile.mkdtemp(prefix="windlass-pool-"))
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    return str(directory)
+
+
+def _run(settings: PoolSettings) -> int:
+    # Not before: prometheus_client reads the directory when it is first imported.
+    from workerpool import exposition, metrics
+
+    try:
+        listener = exposition.bind(settings.worker_metrics_bind_addr)
+    except OSError as error:
+        host, port = settings.worker_metrics_bind_addr
+        print(
+            f"WORKER_METRICS_BIND_ADDR: cannot listen on {host}:{port}: {error.strerror}; name a free one",
+            file=sys.stderr,
+        )
+        return 1
+    board = Board.create(slots=settings.worker_processes * 2 + 2)
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def worker(cell: Cell, inbox: Inbox) -> int:
+        metrics.identify(f"w{cell.slot}")
+        logs.configure(settings.log_format, settings.log_level, f"worker {cell.slot}")
+        listener.close()
+        from workerpool.worker import Worker
+
+        try:
+            kinds = registry.load(settings.kind_modules)
+        except registry.KindError as error:
+            raise BootFailure(str(error)) from error
+        cell.ready = True
+        return Worker(settings, kinds, board, cell, inbox, wake_read).run()
+
+    def steward(cell: Cell, inbox: Inbox) -> int:
+        metrics.identify("steward")
+        logs.configure(settings.log_format, settings.log_level, "steward")
+        from workerpool.steward import Steward
+
+        cell.ready = True
+        return Steward(settings, board, cell, inbox, wake_write, listener).run()
+
+    def on_event(event: str, **facts: object) -> None:
+        match event:
+            case "count":
+                metrics.processes.set(facts["n"])  # type: ignore[arg-type]
+            case "exited" if facts["role"] == WORKER:
+                metrics.forget_live(f"w{facts['slot']}")
+            case "restarted" if facts["role"] == WORKER:
+                metrics.restarts.labels(facts["cause"]).inc()
+
+    specs = [ChildSpec(WORKER, worker, settings.worker_processes), ChildSpec(STEWARD, steward)]
+    return Supervisor(board, specs, grace=settings.shutdown_grace_seconds, on_event=on_event).run()
+
+
+def main() -> int:
+    """`python -m workerpool` runs the pool; `python -m workerpool check` prints what is wrong with its settings."""
+    try:
+        settings = PoolSettings.from_env()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if sys.argv[1:] == ["check"]:
+        try:
+            registry.load(settings.kind_modules)
+        except registry.KindError as error:
+            print(f"KIND_MODULES: {error}", file=sys.stderr)
+            return 1
+        return 0
+    return run(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Makes the tables agree with the board, by level and not by message, so that the steward itself may die at any moment.
+
+Of what this pool's workers hold in `running`: finished by one that is dead or stopped → ack; running in a dead one →
+failed with its exit as the error, runnable at once; claimed and never started by a dead one → released; on no board at
+two looks (the claim's answer was lost) → released. All by fence, so a worker that was quicker loses nothing.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sql import leases, workers
+from sql.connection import Connection
+from sql.leases import Failure, Lease
+from sql.rows import Held
+from workerpool import metrics
+from workerpool.board import WORKER, Board, Cell, Entry, State
+
+log = logging.getLogger(__name__)
+
+# While nothing is claimed only a lost claim could be found, so the look is rarer.
+_IDLE_SECONDS = 5.0
+# A claim under way when its worker died is still carried out by the server: the death is kept until that is over.
+_AFTERMATH_SECONDS = 1.0
+# What waits in a worker's hands behind a job that takes this long is taken back.
+_LONG_SECONDS = 0.5
+
+
+class Reconcile:
+    """The comparison. It keeps nothing that its successor would miss."""
+
+    every = 1.0
+    at_once = True
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._last_look = 0.0
+        self._unclaimed: set[int] = set()
+        self._died_at: dict[int, float] = {}
+
+    def run(self, conn: Connection) -> None:
+        """One look."""
+        now = time.monotonic()
+        dead = [cell for cell in self._board.dead() if cell.role == WORKER]
+        living = [cell for cell in self._board.living() if cell.role == WORKER and cell.incarnation]
+        if not dead and now - self._last_look < _IDLE_SECONDS and not any(cell.entries() for cell in living):
+            return
+        self._last_look = now
+        held: dict[int, list[Held]] = defaultdict(list)
+        # The tables first, then the board: what was settled in between is refused by its fence.
+        incarnations = [cell.incarnation for cell in (*dead, *living)]
+        for row in leases.held(conn, incarnations) if incarnations else ():
+            held[row.worker_id].append(row)
+        unclaimed: set[int] = set()
+        for cell in living:
+            unclaimed |= self._look_at_living(conn, cell, held[cell.incarnation])
+        self._unclaimed = unclaimed
+        for cell in dead:
+            settle_dead(conn, cell, held[cell.incarnation])
+            self._bury(conn, cell, now, clean=not held[cell.incarnation])
+
+    def _look_at_living(self, conn: Connection, cell: Cell, held: Sequence[Held]) -> set[int]:
+        """Settles what can be settled beside a living worker; the fences seen on no board."""
+        entries = cell.entries()
+        if entries is None:
+            # It is stopped with its lock held; its lease will run out.
+            return set()
+        by_fence = {entry.fence: entry for entry in entries}
+        stopped = cell.stopped
+        if stopped:
+            _ack_finished(conn, cell, held, by_fence)
+        revoke = [
+            row
+            for row in held
+            if (entry := by_fence.get(row.fence)) is not None
+            and entry.state is State.CLAIMED
+            and (row.cancel_requested or _runs_long(cell, time.monotonic()))
+        ]
+        lost = [] if stopped else [row for row in held if row.fence not in by_fence]
+        twice = [row for row in lost if row.fence in self._unclaimed]
+        really = set(cell.revoke([row.fence for row in revoke])) if revoke else set()
+        _release(conn, cell, [row for row in revoke if row.fence in really] + twice)
+        for row in held:
+            if row.cancel_requested and row.fence in by_fence:
+                cell.request_cancel(row.fence)
+        return {row.fence for row in lost}
+
+    def _bury(self, conn: Connection, cell: Cell, now: float, *, clean: bool) -> None:
+        died_at = self._died_at.setdefault(cell.incarnation, now)
+        if clean and now - died_at >= _AFTERMATH_SECONDS:
+            workers.lose(conn, [cell.incarnation])
+            self._died_at.pop(cell.incarnation)
+            cell.free()
+
+
+def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> None:
+    """Settles what a dead worker held."""
+    if not held:
+        return
+    # Nobody else holds a dead worker's lock, so the entries are always to be had.
+    by_fence = {entry.fence: entry for entry in cell.entries() or ()}
+    _ack_finished(conn, cell, held, by_fence)
+    crashed, unstarted = [], []
+    for row in held:
+        entry = by_fence.get(row.fence)
+        if entry is not None and entry.state is State.FINISHED:
+            continue
+        if entry is not None and entry.state is State.RUNNING and cell.cause != "drained":
+            crashed.append(row)
+        else:
+            unstarted.append(row)
+    if crashed:
+        error = f"worker {cell.incarnation} (pid {cell.pid}) {cell.sentence} while running this job"
+        answer = leases.fail(conn, cell.incarnation, [Failure(Lease(row.id, row.fence), error) for row in crashed])
+        for row in crashed:
+            if row.id in answer:
+                metrics.jobs_completed.labels(row.kind, answer[row.id]).inc()
+                log.warning("job %s is %s: %s", row.id, answer[row.id], error)
+    _release(conn, cell, unstarted)
+
+
+def _ack_finished(conn: Connection, cell: Cell, held: Sequence[Held], by_fence: dict[int, Entry]) -> None:
+    finished = [
+        (row, entry) for row in held if (entry := by_fence.get(row.fence)) is not None and entry.state is State.FINISHED
+    ]
+    if finished:
+        acked = leases.ack(
+            conn,
+            cell.incarnation,
+            [
+                (Lease(row.id, row.fence), None if entry.result is None else entry.result.decode())
+                for row, entry in finished
+            ],
+        )
+        for row, _ in finished:
+            if row.id in acked:
+                metrics.jobs_completed.labels(row.kind, "succeeded").inc()
+
+
+def _release(conn: Connection, cell: Cell, rows: Sequence[Held]) -> None:
+    if rows:
+        released = leases.release(conn, cell.incarnation, [Lease(row.id, row.fence) for row in rows])
+        for row in rows:
+            if row.id in released:
+                metrics.jobs_completed.labels(row.kind, "released").inc()
+
+
+def _runs_long(cell: Cell, now: float) -> bool:
+    since = cell.running_since
+    return since > 0 and now - since > _LONG_SECONDS

@@ -1,0 +1,43 @@
+"""Takes back the leases of holders that are gone: lost workers of any pool, and HTTP leases that ran out."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from sql import leases, workers
+from sql.connection import Connection
+from workerpool import metrics
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+
+
+class Rescue:
+    """Any steward rescues for all pools. `outage_ended_at()` is when the database last came back."""
+
+    every = 1.0
+    at_once = False
+
+    def __init__(self, lease_seconds: float, outage_ended_at: Callable[[], float]) -> None:
+        self._lease_seconds = lease_seconds
+        self._outage_ended_at = outage_ended_at
+        self._mark_at = 0.0
+
+    def run(self, conn: Connection) -> None:
+        """One pass, in batches until nothing is left to take."""
+        now = time.monotonic()
+        # An outage kept every steward from beating. For one lease after it nobody is taken for lost, or it would
+        # turn into duplicates; HTTP leases wait for nothing.
+        workers_too = now - self._outage_ended_at() > self._lease_seconds
+        if workers_too and now >= self._mark_at:
+            self._mark_at = now + min(5.0, self._lease_seconds / 6)
+            for lost in workers.mark_lost(conn, self._lease_seconds):
+                log.warning("worker %d is lost: no heartbeat for %g s", lost, self._lease_seconds)
+        while True:
+            rescued = leases.rescue(conn, workers_too=workers_too, limit=_BATCH)
+            if rescued:
+                metrics.leases_expired.inc(len(rescued))
+                log.warning("rescued %d jobs whose holder is gone", len(rescued))
+            if len(rescued) < _BATCH:
+                return

@@ -1,0 +1,100 @@
+"""Runs one job: whatever its handler does, it ends in exactly one `Outcome`."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sql.rows import Claimed
+from workerpool.context import Context, JobView
+from workerpool.interrupts import DeadlineReached, Interrupts, ToldToLeave
+from workerpool.kinds.registry import PayloadInvalid, Registry
+from workerpool.outcomes import Cancelled, Dead, Outcome, Released, Retry, Succeeded, describe
+
+log = logging.getLogger(__name__)
+
+RESULT_LIMIT = 1024 * 1024
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def run(
+    job: Claimed,
+    queue: str,
+    registry: Registry,
+    interrupts: Interrupts,
+    *,
+    is_cancelled: Callable[[], bool],
+    report: Callable[[Any], None],
+) -> Outcome:
+    """The outcome of `job`. Only errors of our own come out as exceptions.
+
+    `is_cancelled` reads the board; `report` stores progress.
+    """
+    kind = registry.get(job.kind)
+    assert kind.handler is not None
+    try:
+        payload = registry.check(job.kind, json.loads(job.payload))
+    except PayloadInvalid as error:
+        return Dead(str(error))
+    except (ValueError, RecursionError) as error:
+        # The database stores what Python cannot read back: 1e5000, nesting beyond a thousand.
+        return Dead(f"the payload cannot be read: {type(error).__name__}")
+    timeout = float(job.timeout_seconds)
+    context = Context(
+        JobView(job.id, job.kind, queue, int(job.attempt), int(job.max_attempts), int(job.fence)),
+        time.monotonic() + timeout,
+        is_cancelled,
+        report,
+    )
+    try:
+        with interrupts.armed(timeout):
+            returned = kind.handler(payload, context)
+    except ToldToLeave:
+        return Released()
+    except DeadlineReached:
+        return Retry(f"timed out after {timeout:g} s")
+    except (Cancelled, Retry, Dead) as outcome:
+        return outcome
+    except Exception as error:
+        # The type only: messages and tracebacks can hold what was in the payload.
+        log.debug("handler of %s raised %s", job.kind, type(error).__name__)
+        return Retry(describe(error))
+    except BaseException as error:
+        # SystemExit and its like: the handler's wish to end the process is not ours to grant.
+        return Retry(describe(error))
+    if isinstance(returned, Retry | Dead):
+        return returned
+    return _succeeded(returned)
+
+
+def _succeeded(returned: Any) -> Outcome:
+    """The result as JSON text that PostgreSQL can store and Python can read back."""
+    if returned is None:
+        return Succeeded(None)
+    try:
+        text = _as_json(returned)
+        if "\\u0000" in text or _LONE_SURROGATE.search(text):
+            # They would be refused, and the job would never settle.
+            text = _as_json(_storable(returned))
+    except (TypeError, ValueError, RecursionError) as error:
+        return Dead(f"the handler's result is not JSON: {type(error).__name__}")
+    if len(text) > RESULT_LIMIT:
+        return Dead(f"the handler's result is longer than {RESULT_LIMIT} characters")
+    return Succeeded(text)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value

@@ -1,0 +1,37 @@
+"""Serves the pool's metrics over HTTP, from the steward."""
+
+import socket
+import threading
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import make_wsgi_app
+
+from workerpool import metrics
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10
+
+    def log_message(self, *_args: object) -> None:
+        """A scrape every few seconds is not news."""
+
+
+def bind(address: tuple[str, int]) -> socket.socket:
+    """The listening socket; the supervisor opens it, so that it outlives any steward. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    listener.listen(16)
+    return listener
+
+
+def serve(listener: socket.socket) -> None:
+    """Answers scrapes in a thread of this process, until it ends."""
+    server = WSGIServer(("", 0), _Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    server.server_name, server.server_port = listener.getsockname()[:2]
+    server.setup_environ()
+    server.set_app(make_wsgi_app(metrics.registry()))
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -1,0 +1,198 @@
+"""The loop of one worker process: claim, run, settle, until it is told to leave."""
+
+import logging
+import os
+import random
+import socket
+import time
+
+from sql import leases, workers
+from sql.leases import Lease
+from sql.rows import Claimed
+from workerpool import execution, metrics
+from workerpool.board import Board, Cell
+from workerpool.interrupts import Interrupts
+from workerpool.kinds.registry import Registry
+from workerpool.lanes import Lane
+from workerpool.prefetch import Pace
+from workerpool.progress import Progress
+from workerpool.session import Abandoned, Session
+from workerpool.settings import PoolSettings
+from workerpool.settlement import Settlement
+from workerpool.signals import Inbox
+
+log = logging.getLogger(__name__)
+
+# After its deadline a handler has this long to clean up; then only killing its process can stop it.
+KILL_AFTER_SECONDS = 1.0
+STEWARD_FRESH_SECONDS = 3.0
+
+
+class Worker:
+    """One worker process. `wake_fd` is the pipe the steward writes a byte to for each worker it wants awake."""
+
+    def __init__(
+        self, settings: PoolSettings, registry: Registry, board: Board, cell: Cell, inbox: Inbox, wake_fd: int
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._board = board
+        self._cell = cell
+        self._inbox = inbox
+        self._wake_fd = wake_fd
+        self._interrupts = Interrupts()
+        self._draining = False
+        self._ran = 0
+        self._session = Session(
+            settings.database_url,
+            f"windlass worker {cell.slot}",
+            pause=self._pause,
+            leaving=lambda: self._interrupts.leaving,
+        )
+        self._settlement = Settlement(self._session, cell, registry)
+        self._pace = Pace(settings.worker_prefetch)
+        self._lanes = [Lane(queue, registry.runnable()) for queue in settings.worker_queues]
+
+    def run(self) -> int:
+        """Works until TERM or QUIT, or until it is due for replacement; the process's exit code."""
+        self._interrupts.install()
+        try:
+            while not self._leaving() and not self._worn_out():
+                if not self._lease_holds():
+                    self._renew_lease()
+                elif not self._work_a_batch():
+                    self._idle()
+            self._session.run(lambda conn: workers.lose(conn, [self._cell.incarnation]))
+        except Abandoned:
+            log.info("left without the database; the steward settles what is on the board")
+        self._session.close()
+        return 0
+
+    def _leaving(self) -> bool:
+        # Whatever signal comes here means the same: finish the job in hand, then go. QUIT is the interrupts' business.
+        if self._inbox.received and self._inbox.take():
+            self._draining = True
+        return self._draining or self._interrupts.leaving
+
+    def _worn_out(self) -> bool:
+        settings = self._settings
+        if settings.worker_max_jobs is not None and self._ran >= settings.worker_max_jobs:
+            return True
+        return settings.worker_max_rss_mb is not None and _rss_mb() > settings.worker_max_rss_mb
+
+    def _lease_holds(self) -> bool:
+        return not self._cell.lost and time.monotonic() < self._cell.lease_until
+
+    def _renew_lease(self) -> None:
+        """A worker that was lost takes a new identity; one merely not beaten waits for the steward."""
+        cell = self._cell
+        if cell.incarnation and not cell.lost:
+            self._pause(0.1)
+            return
+        asked_at = time.monotonic()
+        incarnation = self._session.run(
+            lambda conn: workers.register(
+                conn,
+                name=f"{socket.gethostname()}/{cell.slot}",
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                pool=f"{socket.gethostname()}/{os.getppid()}",
+                slot=cell.slot,
+            ),
+            unless=self._leaving,
+        )
+        cell.lease_until = asked_at + self._settings.lease_seconds
+        cell.incarnation = incarnation
+        cell.lost = False
+        log.info("registered as worker %d", incarnation)
+
+    def _work_a_batch(self) -> bool:
+        """Claims and works a batch; False when there was nothing to claim."""
+        limit = self._pace.batch()
+        for _ in self._lanes:
+            lane = self._lanes.pop(0)
+            self._lanes.append(lane)
+            claimed = self._session.run(
+                lambda conn, lane=lane: lane.claim(conn, self._cell.incarnation, limit),  # type: ignore[misc]
+                unless=self._leaving,
+            )
+            if claimed:
+                self._work(lane.queue, claimed)
+                return True
+        return False
+
+    def _work(self, queue: str, batch: list[Claimed]) -> None:
+        cell = self._cell
+        cell.begin([(job.id, int(job.fence)) for job in batch])
+        metrics.claim_batch_size.observe(len(batch))
+        metrics.jobs_in_flight.set(len(batch))
+        self._pace.took(job.kind for job in batch)
+        started = 0
+        for index, job in enumerate(batch):
+            if self._leaving() or not self._lease_holds() or (index and self._worn_out()):
+                break
+            started = index + 1
+            kill_at = time.monotonic() + float(job.timeout_seconds) + KILL_AFTER_SECONDS
+            # A revoked entry is not ours any more: the steward gives it back.
+            if cell.start(index, kill_at=kill_at):
+                self._run(queue, index, job)
+            if self._settlement.due:
+                self._settlement.flush()
+        self._settlement.flush()
+        rest = {int(job.fence): (index, job) for index, job in enumerate(batch) if index >= started}
+        self._settlement.release(rest[fence] for fence in cell.revoke(rest.keys()))
+        metrics.jobs_in_flight.set(0)
+
+    def _run(self, queue: str, index: int, job: Claimed) -> None:
+        lease = Lease(job.id, int(job.fence))
+        progress = Progress(
+            lambda text: self._session.once(
+                lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text)
+            )
+        )
+        metrics.jobs_started.labels(job.kind).inc()
+        metrics.job_wait.labels(job.kind).observe(float(job.waited_seconds))
+        began = time.monotonic()
+        outcome = execution.run(
+            job,
+            queue,
+            self._registry,
+            self._interrupts,
+            is_cancelled=lambda: self._is_cancelled(progress),
+            report=progress.report,
+        )
+        seconds = time.monotonic() - began
+        metrics.job_duration.labels(job.kind).observe(seconds)
+        self._pace.ran(job.kind, seconds)
+        self._ran += 1
+        log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
+        self._settlement.settle(index, job, outcome)
+
+    def _is_cancelled(self, progress: Progress) -> bool:
+        # A handler asks this in its inner loop: a good moment for progress that came too soon to be written.
+        progress.tick()
+        return self._cell.cancel_requested or self._cell.lost
+
+    def _idle(self) -> None:
+        """Waits for the steward's byte, the next due job or the next poll, whichever comes first."""
+        poll = self._settings.poll_interval_ms / 1000
+        if time.monotonic() - self._board.steward_seen < STEWARD_FRESH_SECONDS:
+            # With hints coming, the pool as a whole polls once an interval.
+            poll *= self._settings.worker_processes
+        longest = poll * random.uniform(0.5, 1.5)
+        seconds = min(lane.idle_seconds(longest) for lane in self._lanes)
+        if self._wake_fd in self._inbox.wait(seconds, self._wake_fd):
+            try:
+                os.read(self._wake_fd, 1)
+            except BlockingIOError:
+                # Another worker took the byte; so be it, one look more costs little.
+                pass
+
+    def _pause(self, seconds: float) -> None:
+        self._inbox.wait(seconds)
+        self._leaving()
+
+
+def _rss_mb() -> float:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
