@@ -96,7 +96,12 @@ def shipped(folder: Path = MIGRATIONS) -> list[Migration]:
 CURRENT = len(shipped())
 
 
-def migrate(url: str, log: Callable[[str], None] = print, folder: Path = MIGRATIONS) -> list[str]:
+def _print_now(line: str) -> None:
+    # A deploy's log is a pipe, and a waiting migration must be seen to wait.
+    print(line, flush=True)
+
+
+def migrate(url: str, log: Callable[[str], None] = _print_now, folder: Path = MIGRATIONS) -> list[str]:
     """Applies what is missing and returns its names. Not through a pooler in transaction mode.
 
     Raises MigrationRefused, Unavailable, or what the database says to a file; the files before it stay applied.

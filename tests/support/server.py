@@ -23,7 +23,7 @@ class Server(NamedTuple):
 
 
 def find_server() -> Server:
-    """`TEST_DATABASE_URL`, else the programs in `TEST_POSTGRES_BIN`, else a container where a daemon answers, else ours."""
+    """`TEST_DATABASE_URL`, else the programs in `TEST_POSTGRES_BIN`, else a container or, without a daemon, ours."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         return Server(given, "TEST_DATABASE_URL", lambda: None)
