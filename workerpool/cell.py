@@ -58,6 +58,7 @@ class Cell:
     lease_until   until when the lease holds (the steward writes it)
     lost          the lease was lost (the steward sets it, the worker clears it when it registers again)
     boot_error    why the child could not boot, up to 400 bytes
+    claiming      a claim is under way: what it took may not be on the board yet
     cause         of death: crashed, timeout, drained, recycled or replaced
     sentence      how it died, for people
     """
@@ -78,6 +79,7 @@ class Cell:
     cause = Text(16, 24)
     sentence = Text(20, 248)
     boot_error = Text(52, 400)
+    claiming = Flag(104)
 
     def __init__(self, memory: Memory, offset: int) -> None:
         self.memory = memory

@@ -112,18 +112,25 @@ class Worker:
         for _ in self._lanes:
             lane = self._lanes.pop(0)
             self._lanes.append(lane)
-            claimed = self._session.run(
-                lambda conn, lane=lane: lane.claim(conn, self._cell.incarnation, limit),  # type: ignore[misc]
-                unless=self._leaving,
-            )
+            claimed = self._claim(lane, limit)
             if claimed:
                 self._work(lane.queue, claimed)
                 return True
         return False
 
+    def _claim(self, lane: Lane, limit: int) -> list[Claimed]:
+        cell = self._cell
+        cell.claiming = True
+        try:
+            claimed = self._session.run(lambda conn: lane.claim(conn, cell.incarnation, limit), unless=self._leaving)
+            if claimed:
+                cell.begin([(job.id, int(job.fence)) for job in claimed])
+        finally:
+            cell.claiming = False
+        return claimed
+
     def _work(self, queue: str, batch: list[Claimed]) -> None:
         cell = self._cell
-        cell.begin([(job.id, int(job.fence)) for job in batch])
         metrics.claim_batch_size.observe(len(batch))
         metrics.jobs_in_flight.set(len(batch))
         self._pace.took(job.kind for job in batch)

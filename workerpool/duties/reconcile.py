@@ -1,8 +1,8 @@
 """Makes the tables agree with the board, by level and not by message, so that the steward itself may die at any moment.
 
 Of what this pool's workers hold in `running`: finished by one that is dead or stopped → ack; running in a dead one →
-failed with its exit as the error, runnable at once; claimed and never started by a dead one → released; on no board at
-two looks (the claim's answer was lost) → released. All by fence, so a worker that was quicker loses nothing.
+failed with its exit as the error, runnable at once; claimed and never started by a dead one → released; on no board
+(the claim's answer was lost) → released. All by fence, so a worker that was quicker loses nothing.
 """
 
 import logging
@@ -36,7 +36,6 @@ class Reconcile:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._last_look = 0.0
-        self._unclaimed: set[int] = set()
         self._died_at: dict[int, float] = {}
 
     def run(self, conn: Connection) -> None:
@@ -44,7 +43,7 @@ class Reconcile:
         now = time.monotonic()
         dead = [cell for cell in self._board.dead() if cell.role == WORKER]
         living = [cell for cell in self._board.living() if cell.role == WORKER and cell.incarnation]
-        if not dead and now - self._last_look < _IDLE_SECONDS and not any(cell.entries() for cell in living):
+        if not dead and now - self._last_look < _IDLE_SECONDS and not any(map(_holds, living)):
             return
         self._last_look = now
         held: dict[int, list[Held]] = defaultdict(list)
@@ -52,20 +51,21 @@ class Reconcile:
         incarnations = [cell.incarnation for cell in (*dead, *living)]
         for row in leases.held(conn, incarnations) if incarnations else ():
             held[row.worker_id].append(row)
-        unclaimed: set[int] = set()
         for cell in living:
-            unclaimed |= self._look_at_living(conn, cell, held[cell.incarnation])
-        self._unclaimed = unclaimed
+            self._look_at_living(conn, cell, held[cell.incarnation])
         for cell in dead:
             settle_dead(conn, cell, held[cell.incarnation])
             self._bury(conn, cell, now, clean=not held[cell.incarnation])
 
-    def _look_at_living(self, conn: Connection, cell: Cell, held: Sequence[Held]) -> set[int]:
-        """Settles what can be settled beside a living worker; the fences seen on no board."""
+    def _look_at_living(self, conn: Connection, cell: Cell, held: Sequence[Held]) -> None:
+        """Settles what can be settled beside a living worker."""
+        # Read after the tables and before the board: if no claim is under way now, then whatever was held
+        # has been on the board, and what is not there any more is settled, or its claim's answer was lost.
+        claiming = cell.claiming
         entries = cell.entries()
         if entries is None:
             # It is stopped with its lock held; its lease will run out.
-            return set()
+            return
         by_fence = {entry.fence: entry for entry in entries}
         stopped = cell.stopped
         if stopped:
@@ -77,14 +77,12 @@ class Reconcile:
             and entry.state is State.CLAIMED
             and (row.cancel_requested or _runs_long(cell, time.monotonic()))
         ]
-        lost = [] if stopped else [row for row in held if row.fence not in by_fence]
-        twice = [row for row in lost if row.fence in self._unclaimed]
+        unknown = [] if claiming else [row for row in held if row.fence not in by_fence]
         really = set(cell.revoke([row.fence for row in revoke])) if revoke else set()
-        _release(conn, cell, [row for row in revoke if row.fence in really] + twice)
+        _release(conn, cell, [row for row in revoke if row.fence in really] + unknown)
         for row in held:
             if row.cancel_requested and row.fence in by_fence:
                 cell.request_cancel(row.fence)
-        return {row.fence for row in lost}
 
     def _bury(self, conn: Connection, cell: Cell, now: float, *, clean: bool) -> None:
         died_at = self._died_at.setdefault(cell.incarnation, now)
@@ -144,6 +142,11 @@ def _release(conn: Connection, cell: Cell, rows: Sequence[Held]) -> None:
         for row in rows:
             if row.id in released:
                 metrics.jobs_completed.labels(row.kind, "released").inc()
+
+
+def _holds(cell: Cell) -> bool:
+    entries = cell.entries()
+    return entries is None or any(entry.state not in (State.SETTLED, State.REVOKED) for entry in entries)
 
 
 def _runs_long(cell: Cell, now: float) -> bool:
