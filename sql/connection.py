@@ -90,8 +90,11 @@ class Connection:
         return not self._broken
 
     def fileno(self) -> int:
-        """The socket, for select."""
-        return int(self._raw.fileno())
+        """The socket, for select. Raises Unavailable when the connection is closed."""
+        try:
+            return int(self._raw.fileno())
+        except psycopg2.Error as error:
+            self._translate(error)
 
     def notifications(self) -> list[str]:
         """Payloads received since the last call. Raises Unavailable if the server has gone."""

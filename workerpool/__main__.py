@@ -73,8 +73,10 @@ def _run(settings: PoolSettings) -> int:
             kinds = registry.load(settings.kind_modules)
         except registry.KindError as error:
             raise BootFailure(str(error)) from error
+        process = Worker(settings, kinds, board, cell, inbox, wake_read)
+        process.check_schema()
         cell.ready = True
-        return Worker(settings, kinds, board, cell, inbox, wake_read).run()
+        return process.run()
 
     def steward(cell: Cell, inbox: Inbox) -> int:
         metrics.identify("steward")

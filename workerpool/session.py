@@ -7,7 +7,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_random_exponential
 
 from sql.connection import Connection, connect
-from sql.errors import Unavailable
+from sql.errors import SchemaUnsupported, Unavailable
 from sql.migrate import check_supported
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,11 @@ class Session:
     def run(self, work: Callable[[Connection], T], *, unless: Callable[[], bool] = lambda: False) -> T:
         """The result of `work`, repeated through outages: it must be safe to send again.
 
-        Raises Abandoned when leaving or `unless`, SchemaUnsupported when the database has moved on without us.
+        Raises Abandoned when leaving or `unless`. A schema this code cannot work with is waited out as well: the
+        deploy that brought it will replace this process.
         """
         retrying = Retrying(
-            retry=retry_if_exception_type(Unavailable),
+            retry=retry_if_exception_type((Unavailable, SchemaUnsupported)),
             wait=wait_random_exponential(multiplier=0.05, max=2),
             stop=lambda _: self._leaving() or unless(),
             sleep=self._wait,
@@ -55,7 +56,7 @@ class Session:
         )
         try:
             return self.once(work)
-        except Unavailable:
+        except (Unavailable, SchemaUnsupported):
             # The retry machinery costs more than a statement, so the undisturbed way goes without it.
             pass
         try:
@@ -81,7 +82,7 @@ class Session:
             self._conn = None
 
     def fileno(self) -> int | None:
-        """The socket of the open connection, for select."""
+        """The socket of the open connection, for select. Raises Unavailable when it broke."""
         return None if self._conn is None else self._conn.fileno()
 
     def _connection(self) -> Connection:

@@ -5,7 +5,7 @@ import socket
 import time
 
 from sql.connection import Connection
-from sql.errors import StorageError, Unavailable
+from sql.errors import SchemaUnsupported, StorageError, Unavailable
 from workerpool import exposition
 from workerpool.board import WORKER, Board, Cell
 from workerpool.duties import Duty
@@ -60,11 +60,10 @@ class Steward:
             try:
                 self._session.once(lambda conn, woken=woken: self._pass(conn, woken))  # type: ignore[misc]
                 self._failures = 0
-            except Unavailable as error:
+                self._board.steward_seen = time.monotonic()
+                self._wait()
+            except (Unavailable, SchemaUnsupported) as error:
                 self._note_outage(error)
-                continue
-            self._board.steward_seen = time.monotonic()
-            self._wait()
         self._last_pass()
         self._session.close()
         return 0
@@ -91,7 +90,7 @@ class Steward:
         fileno = self._session.fileno()
         self._inbox.wait(max(0.0, seconds), *(() if fileno is None else (fileno,)))
 
-    def _note_outage(self, error: Unavailable) -> None:
+    def _note_outage(self, error: StorageError) -> None:
         self._failures += 1
         if self._failures % 20 == 1:
             log.warning("waiting for the database: %s", error)

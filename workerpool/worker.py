@@ -7,10 +7,12 @@ import socket
 import time
 
 from sql import leases, workers
+from sql.errors import SchemaUnsupported, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
 from workerpool import execution, metrics
 from workerpool.board import Board, Cell
+from workerpool.errors import BootFailure
 from workerpool.interrupts import Interrupts
 from workerpool.kinds.registry import Registry
 from workerpool.lanes import Lane
@@ -52,6 +54,15 @@ class Worker:
         self._settlement = Settlement(self._session, cell, registry)
         self._pace = Pace(settings.worker_prefetch)
         self._lanes = [Lane(queue, registry.runnable()) for queue in settings.worker_queues]
+
+    def check_schema(self) -> None:
+        """Raises BootFailure when the database says that this code cannot work with it; silence is waited out later."""
+        try:
+            self._session.once(lambda _: None)
+        except SchemaUnsupported as error:
+            raise BootFailure(str(error)) from error
+        except Unavailable:
+            pass
 
     def run(self) -> int:
         """Works until TERM or QUIT, or until it is due for replacement; the process's exit code."""
