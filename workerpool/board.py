@@ -14,7 +14,7 @@ from workerpool.memory import Flag, Float, Int, Memory
 
 __all__ = ["ENTRIES", "HEAP_BYTES", "STEWARD", "WORKER", "Board", "Cell", "Entry", "State"]
 
-# Dead workers must never take the last cells: only a steward can settle and free them.
+# Dead workers must never take all cells: only a steward can settle and free them.
 _CELLS_FOR_STEWARDS = 4
 
 
@@ -45,11 +45,12 @@ class Board:
 
     def open_cell(self, slot: int, role: str) -> Cell | None:
         """A fresh living cell, or None while all are death records that the steward has not settled yet."""
-        free = [cell for cell in self._cells if cell.is_free]
-        if len(free) <= (0 if role == STEWARD else _CELLS_FOR_STEWARDS):
-            return None
-        free[0].open(slot, role)
-        return free[0]
+        cells = self._cells[:_CELLS_FOR_STEWARDS] if role == STEWARD else self._cells[_CELLS_FOR_STEWARDS:]
+        for cell in cells:
+            if cell.is_free:
+                cell.open(slot, role)
+                return cell
+        return None
 
     def living(self) -> list[Cell]:
         """Cells of children that the supervisor has not buried, itself and those still booting included."""

@@ -22,8 +22,8 @@ from workerpool.signals import Inbox
 
 logger = logging.getLogger(__name__)
 
-# From the end of the grace: QUIT_SECONDS for the workers, the rest for the steward's last pass.
-AFTER_GRACE_SECONDS = 2.9
+# From the end of the grace: two seconds for the workers, the rest for the last pass, and all is over within three.
+AFTER_GRACE_SECONDS = 2.75
 # A steward that has the time may be this slow about its last pass.
 _LAST_PASS_SECONDS = 2.0
 # Flags on the board (ready, kill_at) wake nobody, so they are looked at this often.
@@ -135,6 +135,8 @@ class Supervisor:
     def _collect_exits(self) -> None:
         for death in self._crew.collect():
             self._record(death)
+            if death.child.role == WORKER:
+                self._wake_steward("crashed")
             if not self._draining and not death.child.leaving:
                 self._draw_conclusions(death)
 
@@ -150,6 +152,11 @@ class Supervisor:
             cause=death.cause,
             sentence=death.sentence,
         )
+
+    def _wake_steward(self, cause: str) -> None:
+        # After a death it settles at once what the dead held.
+        for steward in self._crew.of(STEWARD):
+            steward.send(signal.SIGUSR1, cause)
 
     def _draw_conclusions(self, death: Death) -> None:
         child = death.child
@@ -225,7 +232,7 @@ class Supervisor:
             self._steward_due = max(latest, now + 0.5)
             for child in stewards:
                 child.leaving_as = "drained"
-                child.send(signal.SIGUSR1, "drained")
+            self._wake_steward("drained")
         elif now >= self._steward_due:
             for child in stewards:
                 child.send(signal.SIGKILL, "drained")

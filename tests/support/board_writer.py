@@ -1,0 +1,142 @@
+"""Programs around one shared board, for tests/processes/test_board_kills.py: `board_writer.py <what> <times>`.
+
+`kills`: a child writes to its cell without a pause and is killed at a random instant, over and over; before and after
+its death the parent reads the cell and checks that every record is whole. `locks`: a child is stopped while it holds
+its cell's lock. Prints what it saw as JSON.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+from support.waiting import until
+from workerpool.board import WORKER, Board, Cell, Entry, State
+
+# Some batches are short and some fill the cell; the fence tells which batch an entry belongs to.
+_SIZES = (1, 7, 60, 500)
+_PER_BATCH = 1000
+
+
+def _job_id(fence: int) -> str:
+    return f"{fence:036d}"
+
+
+def _result(fence: int) -> bytes | None:
+    return None if fence % 5 == 0 else f"{fence}:".encode() * (fence % 17)
+
+
+def _write(cell: Cell) -> None:
+    cell.incarnation = cell.slot + 1
+    batch = 0
+    while True:
+        batch += 1
+        size = _SIZES[batch % len(_SIZES)]
+        fences = [batch * _PER_BATCH + n for n in range(size)]
+        cell.begin([(_job_id(fence), fence) for fence in fences])
+        for index, fence in enumerate(fences):
+            if not cell.start(index, kill_at=float(fence)):
+                continue
+            if index % 4 == 0 or not cell.finish(index, _result(fence)) or index % 3 == 0:
+                cell.settled(index)
+        for index in range(size):
+            cell.settled(index)
+
+
+def _torn(entries: list[Entry]) -> list[str]:
+    """What is wrong with this reading of a cell; nothing if it could have been one instant."""
+    problems = []
+    batches = {entry.fence // _PER_BATCH for entry in entries}
+    if len(batches) > 1:
+        problems.append(f"a mix of batches {batches}")
+    if entries and len(entries) != _SIZES[min(batches) % len(_SIZES)]:
+        problems.append(f"{len(entries)} entries of batch {batches}")
+    if [entry.fence % _PER_BATCH for entry in entries] != list(range(len(entries))):
+        problems.append("fences out of order")
+    if sum(entry.state == State.RUNNING for entry in entries) > 1:
+        problems.append("several running at once")
+    for entry in entries:
+        if entry.job_id != _job_id(entry.fence):
+            problems.append(f"{entry} has another's id")
+        if entry.state == State.FINISHED and entry.result != _result(entry.fence):
+            problems.append(f"{entry} has another's result")
+        if entry.state in (State.RUNNING, State.FINISHED) and entry.started_at == 0.0:
+            problems.append(f"{entry} runs since never")
+    return problems
+
+
+def _fork_writer(board: Board, slot: int) -> Cell:
+    cell = board.open_cell(slot, WORKER)
+    assert cell is not None
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _write(cell)
+        finally:
+            os._exit(1)
+    cell.pid = pid
+    return cell
+
+
+def kills(times: int) -> dict[str, object]:
+    board, problems = Board.create(2), list[str]()
+    states, readings, refused, revoked = dict.fromkeys(State, 0), 0, 0, 0
+    for n in range(times):
+        cell = _fork_writer(board, n % 2)
+        end = time.monotonic() + random.uniform(0.0, 0.02)
+        while time.monotonic() < end:
+            entries = cell.entries()
+            readings += 1
+            refused += entries is None
+            problems += _torn(entries or [])
+            revoked += len(cell.revoke([entry.fence for entry in (entries or [])[-3:]]))
+        os.kill(cell.pid, signal.SIGKILL)
+        os.waitpid(cell.pid, 0)
+        cell.bury("killed", cause="crashed")
+        entries = cell.entries()
+        if entries is None:
+            problems.append("a dead child's cell cannot be read")
+        problems += _torn(entries or [])
+        for entry in entries or []:
+            states[entry.state] += 1
+        cell.free()
+    seen = {state.name: count for state, count in states.items()}
+    return {"torn": problems[:5], "readings": readings, "refused": refused, "revoked": revoked, "states": seen}
+
+
+def locks(_times: int) -> dict[str, object]:
+    board = Board.create(2)
+    cell = board.open_cell(1, WORKER)
+    assert cell is not None
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        cell.begin([("a", 1), ("b", 2)])
+        with cell.held():
+            os.write(tell, b"x")
+            signal.pause()
+    cell.pid = pid
+    os.read(told, 1)
+    asked = time.monotonic()
+    while_held = [cell.entries(), cell.revoke([1]), cell.request_cancel(1)]
+    seconds_while_held = time.monotonic() - asked
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: cell.stopped)
+    asked = time.monotonic()
+    while_stopped = [cell.entries(), cell.revoke([1]), cell.request_cancel(1)]
+    seconds_while_stopped = time.monotonic() - asked
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not cell.alive)
+    zombie = [len(cell.entries() or []), cell.revoke([1])]
+    os.waitpid(pid, 0)
+    return {
+        "while held": [*while_held, seconds_while_held],
+        "while stopped": [*while_stopped, seconds_while_stopped],
+        "after death": zombie,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps({"kills": kills, "locks": locks}[sys.argv[1]](int(sys.argv[2]))))
