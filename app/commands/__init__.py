@@ -1,0 +1,1 @@
+"""The subcommands of `windlass`, one file per subject; `app.cli` gathers them."""
