@@ -40,6 +40,7 @@ def test_a_killed_steward_is_replaced_at_once(tmp_path: Path) -> None:
     with SmallPool(tmp_path) as pool:
         workers = pool.ready(2)
         for times in (1, 2, 3):
+            pool.ready(2)
             killed = time.monotonic()
             os.kill(pool.pids("steward")[0], signal.SIGKILL)
             started = pool.wait_for("ready", times + 1, role="steward")[-1]
