@@ -1,0 +1,94 @@
+"""How the web process logs: one JSON object a line, or plain text on a terminal, each line with its request's id.
+
+Never a payload, a result, a token or a query string. Text from outside cannot start a line of its own or colour a
+terminal: control characters are escaped.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+import flask
+from pythonjsonlogger.json import JsonFormatter
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id", "taskName"}
+
+
+class RequestId(logging.Filter):
+    """Puts the request's id into every record made while it is answered."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True: nothing is dropped."""
+        record.request_id = flask.g.get("request_id") if flask.has_app_context() else None
+        return True
+
+
+class _Discreet(logging.Formatter):
+    """Tracebacks without what a database says of the values it was given."""
+
+    def formatException(self, ei: ExcInfo) -> str:
+        lines = []
+        for line in traceback.TracebackException(*ei, compact=True).format() if ei[0] else ():
+            lines.append(line)
+        return _without_rows("".join(lines)).rstrip()
+
+
+def _without_rows(text: str) -> str:
+    # psycopg2's text is the server's message with its DETAIL, HINT and LINE: row values stand in any of them.
+    return re.sub(r"(psycopg2(?:\.\w+)+)(?:: .*?)?(?=\n\n|\n  File |\nTraceback |\Z)", r"\1", text, flags=re.DOTALL)
+
+
+class TextFormatter(_Discreet):
+    """For people: time, level, message, then what else the record carries."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s web: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        extras = [f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD]
+        if getattr(record, "request_id", None):
+            extras.append(f"request_id={record.request_id}")  # type: ignore[attr-defined]
+        line = " ".join([super().formatMessage(record), *extras])
+        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
+
+
+class LineFormatter(_Discreet, JsonFormatter):
+    """For machines: one JSON object a line."""
+
+    def __init__(self) -> None:
+        JsonFormatter.__init__(
+            self,
+            "%(levelname)s %(name)s %(message)s %(request_id)s",
+            timestamp=True,
+            static_fields={"process": "web"},
+        )
+
+
+def config(log_format: str | None, level: str) -> dict[str, Any]:
+    """A `logging.config.dictConfig` for the whole process, gunicorn included; `log_format` None means: by terminal."""
+    text = log_format == "text" or (log_format is None and sys.stderr.isatty())
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": RequestId}},
+        "formatters": {"line": {"()": TextFormatter if text else LineFormatter}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["request_id"],
+                "stream": "ext://sys.stderr",
+            }
+        },
+        "root": {"level": level.upper(), "handlers": ["console"]},
+        "loggers": {
+            name: {"level": level.upper(), "handlers": [], "propagate": True}
+            for name in ("gunicorn.error", "gunicorn.access")
+        },
+    }
