@@ -1,0 +1,54 @@
+"""The web service: accepts jobs over HTTP and answers about them. `create_app` is the only wiring."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import flask
+
+    from app.settings import AppSettings
+
+
+def create_app(settings: "AppSettings") -> "flask.Flask":
+    """The WSGI application. Opens no connection and starts no thread, so that it may be made before a fork.
+
+    Raises workerpool.kinds.registry.KindError when a module of KIND_MODULES cannot be loaded.
+    """
+    # Here and not above: the command line and gunicorn's configuration lie in this package too, and need none of it;
+    # the latter must even name the metrics' folder before prometheus_client is imported.
+    import flask
+
+    from app import auth, context, errors, openapi, requests
+    from app.database import Database
+    from app.hints import HintSender
+    from app.routes import docs, jobs, probes
+    from app.services.jobs import Rules
+    from workerpool.kinds import registry
+
+    app = flask.Flask(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    # A doubled slash is an unknown path like any other, not a redirect with an HTML body.
+    app.url_map.merge_slashes = False
+    app.url_map.converters["job_id"] = jobs.JobIdConverter
+
+    kinds = registry.load(settings.kind_modules)
+    database = Database(settings.database_url)
+    gate = auth.Gate(settings)
+    context.Context(
+        settings=settings,
+        database=database,
+        rules=Rules(kinds, settings.job_timeout_seconds),
+        hints=HintSender(lambda: database.open("windlass-web-hints")),
+    ).attach(app)
+
+    # Who asks is settled before anything of the body is read; a limit on how often belongs after the gate.
+    app.before_request(requests.begin)
+    app.before_request(gate.check)
+    app.after_request(requests.finish)
+    errors.register(app)
+
+    api = openapi.create_api(app)
+    for blueprint in (jobs.blueprint, probes.blueprint):
+        api.register_blueprint(blueprint)
+    app.register_blueprint(docs.create_blueprint(openapi.document(app, api, gate, kinds)))
+    return app

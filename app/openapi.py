@@ -1,0 +1,208 @@
+"""The OpenAPI document: made from the routes and their shapes, then completed with what holds for every route."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, TypeVar, cast
+
+import flask
+import flask_smorest
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask_smorest.spec.plugins import FlaskPlugin
+from marshmallow import Schema
+
+from app import errors
+from app.auth import Gate, Level
+from app.parsing import parser
+from app.problems import STATUSES
+from app.schemas.answers import ErrorSchema
+from app.schemas.fields import Clamped, Number, Time
+from sql import __version__
+from workerpool.kinds.registry import Registry
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_SLUGS = {status: slug for slug, status in STATUSES.items()}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "The request's own, or one made for it; it is in every log line about the request.",
+        "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"},
+    },
+    "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
+    "Allow": {"required": True, "schema": {"type": "string"}},
+    "Link": {
+        "description": 'The next page, `</jobs?…>; rel="next"`; absent on the last.',
+        "schema": {"type": "string"},
+    },
+    "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}},
+}
+_HEADERS_OF_ERROR = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+# What reading a body can end with, before the route's own rules.
+_BODY_ERRORS = (400, 413, 415, 422)
+_DESCRIPTION = """\
+Jobs live in PostgreSQL; a pool of processes runs them. Every refusal and every failure, of any route, has the shape of
+`Error`. Bodies are UTF-8 JSON. Refused are unknown fields, numbers that cannot be read back, `\\u0000` and halves of
+surrogate pairs in any text, and more than 64 levels of nesting; of a name given twice in one object the last counts.
+Numbers and the order of names come back as PostgreSQL's jsonb keeps them.
+"""
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """flask-smorest's, with our parser, and typed."""
+
+    ARGUMENTS_PARSER = parser
+
+    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Registers a view and its documentation."""
+        return cast(Callable[[View], View], super().route(rule, **options))
+
+    def arguments(self, schema: Schema, **options: Any) -> Callable[[View], View]:
+        """The body (or another `location`), loaded by `schema`, becomes the view's first argument."""
+        return cast(Callable[[View], View], super().arguments(schema, **options))
+
+    def response(self, status_code: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
+        """Documents the answer of a successful request. Our views build the answer themselves."""
+        return cast(Callable[[View], View], super().response(status_code, schema, **options))
+
+    def alt_response(self, status_code: int, response: str | None = None, **options: Any) -> Callable[[View], View]:
+        """Documents another answer."""
+        return cast(Callable[[View], View], super().alt_response(status_code, response, **options))
+
+    def parameters(self, *parameters: dict[str, Any]) -> Callable[[View], View]:
+        """Documents parameters that no schema describes."""
+        return cast(Callable[[View], View], self.doc(parameters=list(parameters)))
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest's, with our one error handler and our error shape."""
+
+    ERROR_SCHEMA = ErrorSchema
+    # Each operation lists the errors it can answer with; none is hidden behind "default".
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def handle_http_exception(self, error: Exception) -> flask.Response:
+        """The framework's own refusals."""
+        return errors.answer(error)
+
+
+def create_api(app: flask.Flask) -> Api:
+    """The collector of routes and shapes; blueprints register with it."""
+    app.config.update(
+        API_TITLE="Windlass",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        API_SPEC_OPTIONS={
+            "info": {"description": _DESCRIPTION},
+            # a relative server: the document is true whatever name it was fetched under
+            "servers": [{"url": "/"}],
+        },
+    )
+    plugin = MarshmallowPlugin()
+    api = Api(app, spec_kwargs={"marshmallow_plugin": plugin})
+    api.register_field(Time, "string", "date-time")
+    api.register_field(Number, "integer", None)
+    api.register_field(Clamped, "integer", None)
+    for status in STATUSES.values():
+        api.spec.components.response(_response_name(status), _error_response(status))
+    api.spec.components.security_scheme("ApiToken", {"type": "http", "scheme": "bearer", "description": "API_TOKEN"})
+    api.spec.components.security_scheme(
+        "AdminToken", {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN: good for every route"}
+    )
+    for name, header in _HEADERS.items():
+        api.spec.components.header(name, header)
+    return api
+
+
+def answers(*statuses: int) -> Callable[[View], View]:
+    """Documents that a route may also answer with these errors."""
+    return cast(Callable[[View], View], Blueprint.doc(responses={str(each): _response_name(each) for each in statuses}))
+
+
+def header(name: str) -> dict[str, Any]:
+    """A header of ours, for a route's `response(headers=…)`."""
+    return {name: {"$ref": f"#/components/headers/{name}"}}
+
+
+def document(app: flask.Flask, api: Api, gate: Gate, kinds: Registry) -> dict[str, Any]:
+    """The whole document, of all routes registered so far and the given kinds."""
+    _register_payloads(api, kinds)
+    whole: dict[str, Any] = api.spec.to_dict()
+    for rule in app.url_map.iter_rules():
+        operations = whole["paths"].get(FlaskPlugin.flaskpath2openapi(rule.rule), {})
+        level: Level = getattr(app.view_functions[rule.endpoint], "level", Level.CLIENT)
+        for method, operation in operations.items():
+            if method.upper() in (rule.methods or ()):
+                _complete(operation, level, gate)
+    schemas = whole["components"]["schemas"]
+    _offer_kinds(schemas, kinds)
+    # flask-smorest's own, which nothing here refers to.
+    schemas.pop("PaginationMetadata", None)
+    return whole
+
+
+def _response_name(status: int) -> str:
+    # Not the standard library's: its names change between versions of Python.
+    return _SLUGS[status].title().replace("_", "")
+
+
+def _error_response(status: int) -> dict[str, Any]:
+    headers = header("X-Request-Id")
+    if status in _HEADERS_OF_ERROR:
+        headers |= header(_HEADERS_OF_ERROR[status])
+    return {
+        "description": _SLUGS[status].replace("_", " ").capitalize(),
+        "content": {"application/json": {"schema": ErrorSchema}},
+        "headers": headers,
+    }
+
+
+def _complete(operation: dict[str, Any], level: Level, gate: Gate) -> None:
+    statuses = {500}
+    if "requestBody" in operation:
+        statuses.update(_BODY_ERRORS)
+    if level is not Level.PROBE or gate.needs_token(level):
+        statuses.update((401, 403) if level is Level.ADMIN else (401,))
+        tokens: list[dict[str, list[str]]] = [{"AdminToken": []}]
+        if level is not Level.ADMIN:
+            tokens.insert(0, {"ApiToken": []})
+        operation["security"] = tokens if gate.needs_token(level) else [{}, *tokens]
+    responses = operation["responses"]
+    for status in statuses:
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/{_response_name(status)}"})
+    for response in responses.values():
+        if "$ref" not in response:
+            response["headers"] = header("X-Request-Id") | response.get("headers", {})
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _register_payloads(api: Api, kinds: Registry) -> None:
+    for name in kinds.names():
+        payload = kinds.get(name).payload
+        if payload is not None:
+            api.spec.components.schema(_component("Payload", name), schema=payload)
+
+
+def _offer_kinds(schemas: dict[str, Any], kinds: Registry) -> None:
+    """Makes `NewJob` one shape per registered kind, told apart by `kind`."""
+    plain = schemas["NewJob"]
+    mapping = {}
+    for name in kinds.names():
+        shape = deepcopy(plain)
+        kind = kinds.get(name)
+        described = plain["properties"]["payload"].get("description", "")
+        shape["properties"]["kind"] = {"type": "string", "const": name}
+        shape["properties"]["payload"] = (
+            {"$ref": f"#/components/schemas/{_component('Payload', name)}"}
+            if kind.payload is not None
+            else {"description": f"{described} Any JSON."}
+        )
+        schemas[_component("NewJob", name)] = shape
+        mapping[name] = f"#/components/schemas/{_component('NewJob', name)}"
+    schemas["NewJob"] = {
+        "oneOf": [{"$ref": reference} for reference in mapping.values()],
+        "discriminator": {"propertyName": "kind", "mapping": mapping},
+    }
+
+
+def _component(what: str, kind: str) -> str:
+    return f"{what}.{kind.replace(':', '.')}"

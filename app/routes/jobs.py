@@ -1,0 +1,150 @@
+"""`/jobs`: enqueue one or many, read, list, cancel, retry."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import flask
+from werkzeug.routing import BaseConverter
+
+from app import context, metrics
+from app.auth import Level, requires
+from app.openapi import Blueprint, answers, header
+from app.problems import BadRequest
+from app.schemas.jobs import (
+    JOB_ID,
+    KEY,
+    BulkResultSchema,
+    BulkSchema,
+    CancelledSchema,
+    EmptySchema,
+    JobFilterSchema,
+    JobSchema,
+    NewJobSchema,
+    bulk_result_text,
+    job_text,
+)
+from app.services import bulk, jobs
+
+blueprint = Blueprint("jobs", __name__, description="Enqueue, read, cancel, retry.")
+
+_KEY_HEADER = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "Beats the body's `idempotency_key`. 1 to 255 visible ASCII characters without a comma.",
+    "schema": {"type": "string", "pattern": "^[!-+\\--~]{1,255}$"},
+}
+
+
+class JobIdConverter(BaseConverter):
+    """A UUID in a path. Anything else is no route, so it is a 404 like an unknown id."""
+
+    regex = JOB_ID
+    part_isolating = True
+
+
+def _json(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
+    return flask.Response(f"{text}\n", status, headers, mimetype="application/json")
+
+
+def _key_header() -> str | None:
+    key = flask.request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    # A header sent twice arrives joined by a comma: which of the two was meant cannot be known.
+    if not KEY.fullmatch(key) or "," in key:
+        raise BadRequest("Idempotency-Key: must be given once, as 1 to 255 visible ASCII characters without a comma")
+    return key
+
+
+@blueprint.route("/jobs", methods=["POST"])
+@blueprint.arguments(NewJobSchema())
+@blueprint.response(201, JobSchema, description="A new job", headers=header("Location"))
+@blueprint.alt_response(200, schema=JobSchema, description="The job this key already made", success=True)
+@answers(409, 503)
+@blueprint.parameters(_KEY_HEADER)
+def enqueue(asked: dict[str, Any]) -> flask.Response:
+    """Enqueue a job"""
+    here = context.current()
+    job, created = jobs.enqueue(here.database.connection(), here.rules, asked, _key_header())
+    if not created:
+        return _json(job_text(job))
+    metrics.count_enqueued(job.queue, job.kind)
+    here.hints.send(1)
+    return _json(job_text(job), 201, {"Location": f"/jobs/{job.id}"})
+
+
+@blueprint.route("/jobs/bulk", methods=["POST"])
+@blueprint.arguments(BulkSchema())
+@blueprint.response(200, BulkResultSchema, description="One result per job, in order")
+@answers(503)
+def enqueue_bulk(asked: dict[str, Any]) -> flask.Response:
+    """Enqueue up to 1,000 jobs, each on its own"""
+    if "Idempotency-Key" in flask.request.headers:
+        raise BadRequest("Idempotency-Key: is for one job; give each job of a bulk its own idempotency_key")
+    here = context.current()
+    results = bulk.enqueue(here.database.connection(), here.rules, asked["jobs"])
+    created = [result.job for result in results if result.job is not None and result.created]
+    for job in created:
+        metrics.count_enqueued(job.queue, job.kind)
+    here.hints.send(len(created))
+    texts = (
+        bulk_result_text(result.status, result.job, result.problem.body() if result.problem else None)
+        for result in results
+    )
+    return _json(f'{{"results":[{",".join(texts)}]}}')
+
+
+@blueprint.route("/jobs", methods=["GET"])
+@blueprint.arguments(JobFilterSchema(), location="query")
+@blueprint.response(200, JobSchema(many=True), description="Newest first", headers=header("Link"))
+@answers(503)
+def list_jobs(asked: dict[str, Any]) -> flask.Response:
+    """List jobs"""
+    here = context.current()
+    page = jobs.page(here.database.connection(), here.rules, asked)
+    headers = {}
+    if page.next_cursor is not None:
+        following = {name: value for name, value in asked.items() if name not in ("offset", "cursor")}
+        query = urlencode({**following, "cursor": page.next_cursor})
+        headers["Link"] = f'</jobs?{query}>; rel="next"'
+    return _json(f"[{','.join(map(job_text, page.jobs))}]", 200, headers)
+
+
+@blueprint.route("/jobs/<job_id:job_id>", methods=["GET"])
+@blueprint.response(200, JobSchema)
+@answers(404, 503)
+def find(job_id: str) -> flask.Response:
+    """Read a job"""
+    return _json(job_text(jobs.find(context.current().database.connection(), job_id)))
+
+
+@blueprint.route("/jobs/<job_id:job_id>/cancel", methods=["POST"])
+@blueprint.arguments(EmptySchema(), required=False)
+@blueprint.response(200, CancelledSchema, description="It had not started, and has now ended")
+@blueprint.alt_response(
+    202,
+    schema=CancelledSchema,
+    description="It is running; its holder sees the cancel at its next check, unless the job ends first",
+    success=True,
+)
+@answers(404, 409, 503)
+def cancel(_body: dict[str, Any], job_id: str) -> flask.Response:
+    """Cancel a job"""
+    ended = jobs.cancel(context.current().database.connection(), job_id)
+    word = "cancelled" if ended else "pending"
+    return _json(json.dumps({"status": word, "job_id": job_id.lower()}), 200 if ended else 202)
+
+
+@blueprint.route("/jobs/<job_id:job_id>/retry", methods=["POST"])
+@requires(Level.ADMIN)
+@blueprint.arguments(EmptySchema(), required=False)
+@blueprint.response(200, JobSchema, description="Queued anew, attempts 0")
+@answers(404, 409, 503)
+def retry(_body: dict[str, Any], job_id: str) -> flask.Response:
+    """Queue a failed or cancelled job anew"""
+    here = context.current()
+    job = jobs.retry(here.database.connection(), job_id)
+    here.hints.send(1)
+    return _json(job_text(job))

@@ -1,0 +1,188 @@
+"""Shapes of `/jobs`: what may be asked, how a list is filtered, and how a job is shown."""
+
+import json
+import re
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final
+
+from marshmallow import Schema, fields, validate
+
+from app.schemas.fields import INT32, Clamped, Number, Time, Whole, name, whole_number
+from sql.rows import Job, Status
+
+MAX_BULK = 1000
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+JOB_ID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+
+_DOCUMENTS: Final = frozenset({"payload", "result", "progress"})
+_KEY_RULE = "must be 1 to 255 visible ASCII characters"
+_UNREADABLE = (
+    "A value that another client put into the database and that cannot be read back is shown as"
+    ' `{"unreadable": "why"}`.'
+)
+
+
+def _time(*, description: str = "", **options: Any) -> fields.String:
+    said = {"description": description} if description else {}
+    return fields.String(required=True, metadata={"format": "date-time", **said}, **options)
+
+
+class Strict(Schema):
+    """A JSON object whose unknown fields are refused: they are usually a typo of a real one."""
+
+    error_messages = {"unknown": "is not a field here", "type": "must be a JSON object"}
+
+
+class NewJobSchema(Strict):
+    """A job to create. A field given as null counts as absent."""
+
+    kind = name("kind", required=True, metadata={"description": "Picks the payload's shape and the handler."})
+    payload = fields.Raw(
+        required=True, allow_none=True, metadata={"description": "What the handler gets; its shape is the kind's."}
+    )
+    max_attempts = whole_number(
+        1,
+        100,
+        allow_none=True,
+        metadata={"description": "Claims before the job is given up. Default: the kind's, or 3."},
+    )
+    idempotency_key = fields.String(
+        allow_none=True,
+        validate=Whole(f"^{KEY.pattern}$", error=_KEY_RULE),
+        error_messages={"invalid": _KEY_RULE},
+        metadata={"description": "One key makes one job, for as long as that job's row lives."},
+    )
+    queue = name("queue", allow_none=True, metadata={"description": "Default: the kind's, or `default`."})
+    priority = whole_number(-32768, 32767, allow_none=True, metadata={"description": "Higher first. Default 0."})
+    run_at = Time(allow_none=True, metadata={"description": "Not before this time, RFC 3339. Default: now."})
+    timeout_seconds = whole_number(
+        1, 604_800, allow_none=True, metadata={"description": "Of one attempt. Default: the kind's, or the service's."}
+    )
+
+
+class BulkSchema(Strict):
+    """Jobs to create, each on its own: one bad item does not refuse its neighbours."""
+
+    jobs = fields.List(
+        fields.Raw(allow_none=True),
+        required=True,
+        validate=validate.Length(max=MAX_BULK, error=f"at most {MAX_BULK} jobs in one request"),
+        error_messages={"invalid": "must be a list"},
+    )
+
+
+class EmptySchema(Strict):
+    """A body that says nothing: none at all, or `{}`."""
+
+
+class JobFilterSchema(Strict):
+    """The query of `GET /jobs`."""
+
+    status = fields.String(
+        validate=validate.OneOf(list(Status), error=f"must be one of {', '.join(Status)}"),
+        metadata={"description": "Only jobs in this status."},
+    )
+    kind = name("kind", metadata={"description": "Only jobs of this registered kind."})
+    queue = name("queue", metadata={"description": "Only jobs of this queue."})
+    limit = Clamped(1, 200, load_default=50, metadata={"description": "Page length; clamped to 1..200.", "default": 50})
+    offset = Number(
+        load_default=0,
+        validate=validate.Range(0, INT32, error=f"must be from 0 to {INT32}"),
+        metadata={"description": "Jobs to skip. Slows down with depth; `cursor` does not.", "default": 0},
+    )
+    cursor = fields.String(
+        validate=Whole(f"^{JOB_ID}$", error="must be the cursor of a Link header"),
+        metadata={"description": 'Where the page before ended, from its `Link: <…>; rel="next"` header. Opaque.'},
+    )
+
+
+class JobSchema(Schema):
+    """A job. The fields come in this order and are never left out."""
+
+    id = fields.String(required=True, metadata={"format": "uuid", "description": "UUIDv7, lower case."})
+    kind = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(list(Status)))
+    attempts = fields.Integer(required=True, metadata={"description": "Claims so far: 0 until it first runs."})
+    max_attempts = fields.Integer(required=True)
+    last_error = fields.String(required=True, allow_none=True)
+    payload = fields.Raw(required=True, allow_none=True, metadata={"description": f"As sent. {_UNREADABLE}"})
+    run_at = _time()
+    idempotency_key = fields.String(required=True, allow_none=True)
+    created_at = _time()
+    updated_at = _time(description="When it entered its present status.")
+    queue = fields.String(required=True)
+    priority = fields.Integer(required=True)
+    cancel_requested = fields.Boolean(
+        required=True, metadata={"description": "True while a running job's holder has yet to see the cancel."}
+    )
+    result = fields.Raw(
+        required=True, allow_none=True, metadata={"description": f"What the handler returned. {_UNREADABLE}"}
+    )
+    progress = fields.Raw(
+        required=True, allow_none=True, metadata={"description": f"What the handler last reported. {_UNREADABLE}"}
+    )
+    started_at = _time(allow_none=True, description="When its latest attempt began.")
+    finished_at = _time(allow_none=True)
+    timeout_seconds = fields.Integer(required=True, metadata={"description": "Of one attempt."})
+
+
+class CancelledSchema(Schema):
+    """The answer to a cancel."""
+
+    status = fields.String(required=True, validate=validate.OneOf(["cancelled", "pending"]))
+    job_id = fields.String(required=True, metadata={"format": "uuid"})
+
+
+class BulkItemSchema(Schema):
+    """What became of one item: `job` where there is one (201, 200), else `error` and `message` (409, 422)."""
+
+    status = fields.Integer(required=True, validate=validate.OneOf([200, 201, 409, 422, 503]))
+    job = fields.Nested(JobSchema)
+    error = fields.String()
+    message = fields.String()
+    details = fields.Dict(keys=fields.String(), values=fields.List(fields.String()))
+
+
+class BulkResultSchema(Schema):
+    """One result per item, in order."""
+
+    results = fields.List(fields.Nested(BulkItemSchema), required=True)
+
+
+def bulk_result_text(status: int, job: Job | None, problem: dict[str, object] | None) -> str:
+    """One result of a bulk as JSON text: a job, or a problem's body."""
+    if job is not None:
+        return f'{{"status":{status},"job":{job_text(job)}}}'
+    return json.dumps({"status": status, **(problem or {})})
+
+
+def job_text(job: Job) -> str:
+    """A job as JSON text. A document that cannot be read back is replaced, so that it spoils nobody else's answer."""
+    return (
+        "{"
+        + ",".join(
+            f'"{field}":{_document(value) if field in _DOCUMENTS else _scalar(value)}'
+            for field, value in zip(Job._fields, job, strict=True)
+        )
+        + "}"
+    )
+
+
+def _scalar(value: str | int | None) -> str:
+    if type(value) is str:
+        return encode_basestring_ascii(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if type(value) is bool else str(value)
+
+
+def _document(text: str | int | None) -> str:
+    if text is None:
+        return "null"
+    # What the database holds goes out as it stands; it is read only to prove that it can be.
+    text = str(text)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return json.dumps({"unreadable": f"the stored value cannot be read back: {type(error).__name__}"})
+    return text

@@ -1,0 +1,1 @@
+"""The rules, without Flask: the connection comes first, refusals are `app.problems`."""

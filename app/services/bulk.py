@@ -1,0 +1,118 @@
+"""Many jobs in one request, each as if it had come alone and in order, in as few statements as that allows."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from marshmallow import ValidationError
+
+import sql.jobs
+from app.problems import Invalid, Problem, Unavailable, field_messages
+from app.schemas.jobs import NewJobSchema
+from app.services.jobs import Rules, key_conflict, prepare
+from sql.connection import Connection
+from sql.errors import Rejected
+from sql.jobs import Enqueued, NewJob
+from sql.rows import Job
+
+_SHAPE = NewJobSchema()
+
+
+class Answer(NamedTuple):
+    """What became of one item: a job, new or found by its key, or the reason it was refused."""
+
+    job: Job | None = None
+    created: bool = False
+    problem: Problem | None = None
+
+    @property
+    def status(self) -> int:
+        """What `POST /jobs` would have answered."""
+        if self.problem is not None:
+            return self.problem.status
+        return 201 if self.created else 200
+
+
+class _Asked(NamedTuple):
+    place: int
+    job: NewJob
+
+
+def enqueue(conn: Connection, rules: Rules, items: Sequence[Any]) -> list[Answer]:
+    """Stores what can be stored and answers in the order of `items`; one bad item does not refuse its neighbours."""
+    problems: dict[int, Problem] = {}
+    enqueued: dict[int, Enqueued] = {}
+    waiting: list[_Asked] = []
+    for place, item in enumerate(items):
+        try:
+            waiting.append(_Asked(place, prepare(rules, _loaded(item))))
+        except Problem as problem:
+            problems[place] = problem
+    while waiting:
+        waiting = _store(conn, waiting, enqueued, problems)
+    jobs = sql.jobs.find_many(conn, list({each.id for each in enqueued.values()})) if enqueued else {}
+    return [_answer(problems.get(place), enqueued.get(place), jobs) for place in range(len(items))]
+
+
+def _loaded(item: Any) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = _SHAPE.load(item)
+        return loaded
+    except ValidationError as error:
+        raise Invalid.of(field_messages(error.messages)) from error
+
+
+def _store(
+    conn: Connection, waiting: list[_Asked], enqueued: dict[int, Enqueued], problems: dict[int, Problem]
+) -> list[_Asked]:
+    """Stores the first item of each key, decides those behind it where that settles them, and returns the undecided.
+
+    Undecided is only an item whose key an older job holds for another request than the item before it asked for.
+    """
+    first: dict[str | int, _Asked] = {}
+    behind: list[_Asked] = []
+    for asked in waiting:
+        if first.setdefault(asked.job.idempotency_key or asked.place, asked) is not asked:
+            behind.append(asked)
+    for asked, outcome in zip(first.values(), _enqueue(conn, [each.job for each in first.values()]), strict=True):
+        _note(asked.place, outcome, enqueued, problems)
+    undecided = []
+    for asked in behind:
+        leader = first[asked.job.idempotency_key or asked.place]
+        same = asked.job.request_hash == leader.job.request_hash
+        if leader.place in enqueued:
+            found = enqueued[leader.place]._replace(created=False)
+            _note(asked.place, found if same else key_conflict(), enqueued, problems)
+        elif same:
+            problems[asked.place] = problems[leader.place]
+        else:
+            undecided.append(asked)
+    return undecided
+
+
+def _note(place: int, outcome: Enqueued | Problem, enqueued: dict[int, Enqueued], problems: dict[int, Problem]) -> None:
+    if isinstance(outcome, Problem):
+        problems[place] = outcome
+    elif outcome.same_request:
+        enqueued[place] = outcome
+    else:
+        problems[place] = key_conflict()
+
+
+def _enqueue(conn: Connection, jobs: list[NewJob]) -> list[Enqueued | Problem]:
+    try:
+        return list(sql.jobs.enqueue(conn, jobs))
+    except Rejected:
+        if len(jobs) == 1:
+            return [Invalid("a value cannot be stored", details={"body": ["holds a value the database refuses"]})]
+    # One value spoils the whole statement, and nothing of it was stored: find out which.
+    return [outcome for job in jobs for outcome in _enqueue(conn, [job])]
+
+
+def _answer(problem: Problem | None, enqueued: Enqueued | None, jobs: dict[str, Job]) -> Answer:
+    if problem is not None or enqueued is None:
+        return Answer(problem=problem)
+    job = jobs.get(enqueued.id)
+    if job is None:
+        # Retention took it between the two statements.
+        return Answer(problem=Unavailable("the job of this key has just been removed; try again"))
+    return Answer(job, enqueued.created)

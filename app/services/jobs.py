@@ -1,0 +1,165 @@
+"""What may be asked about jobs, and what then happens to them."""
+
+import json
+import math
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import sql.dead_letters
+import sql.jobs
+from app.problems import Conflict, Invalid, NotFound, Unavailable
+from sql.connection import Connection
+from sql.jobs import Enqueued, NewJob
+from sql.rows import Job, Status
+from workerpool.kinds.registry import PayloadInvalid, Registry, UnknownKind
+
+_DEFAULT_PRIORITY = 0
+_LONGEST_TIMEOUT = 604_800
+
+
+class Rules(NamedTuple):
+    """What a request is judged by: the registered kinds, and the timeout of a job whose kind names none."""
+
+    kinds: Registry
+    timeout_seconds: int
+
+
+class Page(NamedTuple):
+    """A page of jobs, newest first, and where the next one starts (None at the end)."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+def prepare(rules: Rules, asked: Mapping[str, Any], key: str | None = None) -> NewJob:
+    """The job that `asked` (as `NewJobSchema` loads it) describes; `key` beats the one in it.
+
+    Raises Invalid for an unknown kind and for a payload not of its kind's shape.
+    """
+    kind_name = asked["kind"]
+    try:
+        rules.kinds.check(kind_name, asked["payload"])
+    except UnknownKind as error:
+        known = ", ".join(rules.kinds.names())
+        raise Invalid(
+            f"payload validation failed for {kind_name}: kind: there is no such kind; known: {known}",
+            details={"kind": [f"there is no such kind; known: {known}"]},
+        ) from error
+    except PayloadInvalid as error:
+        raise Invalid(str(error), details=error.messages) from error
+    kind = rules.kinds.get(kind_name)
+    key = key or asked.get("idempotency_key")
+    payload = _canonical(asked["payload"])
+    return NewJob(
+        queue=_given(asked, "queue", kind.queue),
+        kind=kind_name,
+        priority=_given(asked, "priority", _DEFAULT_PRIORITY),
+        max_attempts=_given(asked, "max_attempts", kind.max_attempts),
+        timeout_seconds=_given(asked, "timeout_seconds", _timeout(kind.timeout_seconds, rules.timeout_seconds)),
+        payload=payload,
+        run_at=asked.get("run_at"),
+        idempotency_key=key,
+        request_hash=request_hash(asked, payload) if key else None,
+    )
+
+
+def request_hash(asked: Mapping[str, Any], payload: str) -> str:
+    """Which request this is, its key left out: two requests have one hash exactly if they ask for the same.
+
+    Defaults are not filled in, so that a default changed by a deploy does not turn an honest repeat into a conflict.
+    """
+    rest = {
+        name: value for name, value in asked.items() if value is not None and name not in ("idempotency_key", "payload")
+    }
+    return sha256(f"{_canonical(rest)}\n{payload}".encode()).hexdigest()
+
+
+def enqueue(conn: Connection, rules: Rules, asked: Mapping[str, Any], key: str | None = None) -> tuple[Job, bool]:
+    """Stores one job, or finds the one its key already made; True if it is new.
+
+    Raises Invalid, and Conflict when the key was used with another request.
+    """
+    (enqueued,) = sql.jobs.enqueue(conn, [prepare(rules, asked, key)])
+    if not enqueued.same_request:
+        raise key_conflict()
+    return _found(conn, enqueued), enqueued.created
+
+
+def key_conflict() -> Conflict:
+    """A key was used with another request."""
+    return Conflict("idempotency_key: was used with a different request")
+
+
+def find(conn: Connection, job_id: str) -> Job:
+    """One job. Raises NotFound."""
+    job = sql.jobs.find(conn, job_id.lower())
+    if job is None:
+        raise _no_job(job_id)
+    return job
+
+
+def page(conn: Connection, rules: Rules, asked: Mapping[str, Any]) -> Page:
+    """The jobs that pass `asked` (as `JobFilterSchema` loads it). Raises Invalid."""
+    kind = asked.get("kind")
+    if kind is not None and kind not in rules.kinds.names():
+        raise Invalid.of({"kind": [f"must be one of {', '.join(rules.kinds.names())}"]})
+    if asked.get("cursor") and asked["offset"]:
+        raise Invalid.of({"cursor": ["cannot be combined with offset"]})
+    limit = asked["limit"]
+    # One more than asked for tells whether there is a next page.
+    jobs = sql.jobs.page(
+        conn,
+        status=Status(asked["status"]) if asked.get("status") else None,
+        kind=kind,
+        queue=asked.get("queue"),
+        limit=limit + 1,
+        offset=asked["offset"],
+        before=asked.get("cursor"),
+    )
+    return Page(jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None)
+
+
+def cancel(conn: Connection, job_id: str) -> bool:
+    """Cancels a job: True if it has ended with that, False if its holder will see it. Raises NotFound, Conflict."""
+    outcome = sql.jobs.cancel(conn, job_id.lower())
+    if outcome == "missing":
+        raise _no_job(job_id)
+    if outcome == "terminal":
+        raise Conflict(f"job {job_id.lower()} has already ended")
+    return outcome == "cancelled"
+
+
+def retry(conn: Connection, job_id: str) -> Job:
+    """Queues an ended, not succeeded job anew, attempts 0. Raises NotFound, Conflict."""
+    outcome = sql.dead_letters.retry(conn, job_id.lower())
+    if outcome == "missing":
+        raise _no_job(job_id)
+    if outcome == "conflict":
+        raise Conflict(f"job {job_id.lower()} is neither failed_permanent nor cancelled")
+    return find(conn, job_id)
+
+
+def _found(conn: Connection, enqueued: Enqueued) -> Job:
+    job = sql.jobs.find(conn, enqueued.id)
+    if job is None:
+        # Retention took it between the two statements.
+        raise Unavailable("the job of this key has just been removed; try again")
+    return job
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"there is no job {job_id.lower()}")
+
+
+def _given(asked: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = asked.get(name)
+    return default if value is None else value
+
+
+def _timeout(of_kind: float | None, of_service: int) -> int:
+    return of_service if of_kind is None else min(max(1, math.ceil(of_kind)), _LONGEST_TIMEOUT)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
