@@ -66,6 +66,11 @@ class Enqueuer(threading.Thread):
             self.leave.wait(0.05)
 
 
+def accepted(clients: list[Enqueuer]) -> int:
+    """How many jobs the service has answered for."""
+    return sum(len(client.accepted) for client in clients)
+
+
 def restart(server: EmbeddedServer) -> None:
     """kill -QUIT: the server ends as in a crash, and its keeper starts it again."""
     pid = server.pid
@@ -83,8 +88,8 @@ def test_nothing_is_lost_and_nobody_exits_while_postgresql_restarts_under_load(
         client.start()
     try:
         for _ in range(RESTARTS):
-            accepted = sum(len(client.accepted) for client in clients)
-            until(lambda: sum(len(client.accepted) for client in clients) > accepted + 50, 30, "jobs are accepted")
+            enough = accepted(clients) + 50
+            until(lambda enough=enough: accepted(clients) > enough, 30, "jobs are accepted")
             restart(server)
     finally:
         for client in clients:
