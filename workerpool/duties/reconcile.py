@@ -24,7 +24,7 @@ _IDLE_SECONDS = 5.0
 # A claim under way when its worker died is still carried out by the server: the death is kept until that is over.
 _AFTERMATH_SECONDS = 1.0
 # What waits in a worker's hands behind a job that takes this long is taken back.
-_LONG_SECONDS = 0.5
+_LONG_SECONDS = 0.1
 
 
 class Reconcile:
