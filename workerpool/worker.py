@@ -73,8 +73,10 @@ class Worker:
                     self._renew_lease()
                 elif not self._work_a_batch():
                     self._idle()
-            self._session.run(lambda conn: workers.lose(conn, [self._cell.incarnation]))
-        except Abandoned:
+            if self._cell.incarnation:
+                # A courtesy, not worth waiting out an outage for: the steward says it of every buried cell.
+                self._session.once(lambda conn: workers.lose(conn, [self._cell.incarnation]))
+        except (Abandoned, Unavailable, SchemaUnsupported):
             log.info("left without the database; the steward settles what is on the board")
         self._session.close()
         return 0
