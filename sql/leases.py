@@ -42,6 +42,15 @@ class Lease(NamedTuple):
     fence: int
 
 
+class Settled(NamedTuple):
+    """How a lease was settled: the state the job went to (an end, `ready`, or None once it has gone on from there) and
+    the error recorded for the attempt, None when it did not fail.
+    """
+
+    state: str | None
+    error: str | None
+
+
 class Failure(NamedTuple):
     """How an attempt failed. `delay` seconds until the next one; `permanent` means there is none."""
 
@@ -120,14 +129,21 @@ def release(conn: Connection, worker_id: int | None, leases: Sequence[Lease]) ->
     return {row[0] for row in conn.fetch_all(_SQL["release"], **_named(worker_id, leases))}
 
 
-def settled_before(conn: Connection, leases: Sequence[Lease]) -> set[str]:
-    """Of `leases`, the ids whose settle an earlier, unanswered call already wrote."""
-    rows = conn.fetch_all(
-        _SQL["settled_before"],
-        ids=arrays.plain(lease.id for lease in leases),
-        fences=arrays.plain(lease.fence for lease in leases),
-    )
-    return {row[0] for row in rows}
+def acked_before(conn: Connection, leases: Sequence[Lease]) -> set[str]:
+    """Of `leases`, the ids whose ack an earlier, unanswered call already wrote."""
+    return {row[0] for row in conn.fetch_all(_SQL["acked_before"], **_pairs(leases))}
+
+
+def failed_before(conn: Connection, failures: Sequence[Failure]) -> set[str]:
+    """Of `failures`, the ids whose fail an earlier, unanswered call already wrote, with the same error."""
+    named = _pairs([failure.lease for failure in failures])
+    errors = arrays.quoted(failure.error for failure in failures)
+    return {row[0] for row in conn.fetch_all(_SQL["failed_before"], errors=errors, **named)}
+
+
+def given_up_before(conn: Connection, leases: Sequence[Lease]) -> set[str]:
+    """Of `leases`, the ids an earlier, unanswered release or ack_cancelled already gave up."""
+    return {row[0] for row in conn.fetch_all(_SQL["given_up_before"], **_pairs(leases))}
 
 
 def report_progress(conn: Connection, worker_id: int | None, lease: Lease, progress: str) -> bool:
@@ -155,9 +171,11 @@ def rescue(conn: Connection, *, workers_too: bool, queue: str | None = None, lim
 
 
 def _named(worker_id: int | None, leases: Sequence[Lease]) -> dict[str, object]:
-    leases = sorted(leases)
+    return {"worker_id": worker_id, **_pairs(sorted(leases))}
+
+
+def _pairs(leases: Sequence[Lease]) -> dict[str, str]:
     return {
-        "worker_id": worker_id,
         "ids": arrays.plain(lease.id for lease in leases),
         "fences": arrays.plain(lease.fence for lease in leases),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from sql import leases
 from sql.connection import Connection
 from sql.errors import Rejected
-from sql.leases import Failure, Lease
+from sql.leases import Failure, Lease, Settled
 from sql.rows import Claimed
 from workerpool import metrics
 from workerpool.board import Cell
@@ -55,7 +55,7 @@ class Settlement:
                 self._fail(Failure(lease, outcome.reason, permanent=True), job)
             case Cancelled():
                 worker = self._cell.incarnation
-                if self._write([lease], lambda conn: leases.ack_cancelled(conn, worker, [lease])):
+                if self._write([lease], lambda conn: leases.ack_cancelled(conn, worker, [lease]), _cancelled):
                     self._count(job, "cancelled")
             case Released():
                 self.release([(index, job)])
@@ -80,7 +80,7 @@ class Settlement:
         entries = list(entries)
         given = [Lease(job.id, int(job.fence)) for _, job in entries]
         worker = self._cell.incarnation
-        released = self._write(given, lambda conn: leases.release(conn, worker, given))
+        released = self._write(given, lambda conn: leases.release(conn, worker, given), _released)
         for index, job in entries:
             if job.id in released:
                 self._count(job, "released")
@@ -90,7 +90,9 @@ class Settlement:
         worker = self._cell.incarnation
         settles = [(Lease(job.id, int(job.fence)), result) for _, job, result in kept]
         try:
-            acked = self._write([lease for lease, _ in settles], lambda conn: leases.ack(conn, worker, settles))
+            acked = self._write(
+                [lease for lease, _ in settles], lambda conn: leases.ack(conn, worker, settles), _succeeded
+            )
         except Rejected as error:
             if len(kept) > 1:
                 # One result the database refuses must not hold back its neighbours.
@@ -116,18 +118,21 @@ class Settlement:
             went_to.update(answer)
             return set(answer)
 
-        if self._write([failure.lease], fail):
+        if self._write([failure.lease], fail, lambda settled: settled.error == failure.error):
             self._count(job, went_to[job.id])
 
-    def _write(self, given: list[Lease], write: Callable[[Connection], set[str]]) -> set[str]:
+    def _write(
+        self, given: list[Lease], write: Callable[[Connection], set[str]], as_meant: Callable[[Settled], bool]
+    ) -> set[str]:
         """Sends a settle until it is answered; the ids it settled. The leases of the others are lost."""
         if not given:
             return set()
         settled = self._session.run(write)
         missing = [lease for lease in given if lease.id not in settled]
         if missing:
-            # Perhaps an earlier try was committed and only its answer was lost.
-            settled |= self._session.run(lambda conn: leases.settled_before(conn, missing))
+            # Perhaps an earlier try was committed and only its answer was lost, or the steward did it for us.
+            before = self._session.run(lambda conn: leases.settled_before(conn, missing))
+            settled |= {job_id for job_id, how in before.items() if as_meant(how)}
         for lease in missing:
             if lease.id not in settled:
                 metrics.settles_refused.inc()
@@ -136,3 +141,15 @@ class Settlement:
 
     def _count(self, job: Claimed, outcome: str) -> None:
         metrics.jobs_completed.labels(job.kind, outcome).inc()
+
+
+def _succeeded(settled: Settled) -> bool:
+    return settled.state == "succeeded"
+
+
+def _cancelled(settled: Settled) -> bool:
+    return settled.state == "cancelled" and settled.error is None
+
+
+def _released(settled: Settled) -> bool:
+    return settled.state in ("ready", "cancelled") and settled.error is None

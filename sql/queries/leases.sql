@@ -86,10 +86,10 @@ returning id::text;
 -- name: ack_cancelled
 -- Settles as cancelled a job whose holder saw the request and stopped.
 with settled as (
-    delete from windlass.running
-    where id = any(%(ids)s::uuid[]) and fence = any(%(fences)s::bigint[])
-        and worker_id is not distinct from %(worker_id)s::bigint
-    returning *
+    delete from windlass.running as r
+    using unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
+    where r.id = g.id and r.fence = g.fence and r.worker_id is not distinct from %(worker_id)s::bigint
+    returning r.*
 )
 insert into windlass.done (id, kind, status, run_at, attempts, fence, worker_id, started_at, finished_at)
 select id, kind, 'cancelled', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at)
@@ -145,10 +145,10 @@ from judged;
 -- name: release
 -- Gives jobs back, runnable now, the attempt not counted; a job whose cancel was asked for ends cancelled instead.
 with settled as (
-    delete from windlass.running
-    where id = any(%(ids)s::uuid[]) and fence = any(%(fences)s::bigint[])
-        and worker_id is not distinct from %(worker_id)s::bigint
-    returning *
+    delete from windlass.running as r
+    using unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
+    where r.id = g.id and r.fence = g.fence and r.worker_id is not distinct from %(worker_id)s::bigint
+    returning r.*
 ),
 requeued as (
     insert into windlass.ready (id, queue, kind, priority, run_at, attempts, last_fence)
@@ -165,13 +165,27 @@ ended as (
 select id::text
 from settled;
 
--- name: settled_before
--- Of some leases, those whose settle is already written: an unknown commit is sent again and must answer as before.
+-- name: acked_before
+-- Of some leases, those whose ack is already written: an unknown commit is sent again and must answer as before.
+select d.id::text
+from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
+join windlass.done as d on d.id = g.id and d.fence = g.fence
+where d.status = 'succeeded';
+
+-- name: failed_before
+-- The same of fail. A rescue records a failure under the same fence; the error tells them apart.
+select f.id::text
+from unnest(%(ids)s::uuid[], %(fences)s::bigint[], %(errors)s::text[]) as g (id, fence, error)
+join windlass.failures as f on f.id = g.id and f.fence = g.fence and f.error = g.error;
+
+-- name: given_up_before
+-- The same of release and ack_cancelled, until the job is claimed again. A rescue and a fail leave a failure, these do not.
 select g.id::text
 from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
-where exists (select from windlass.done as d where d.id = g.id and d.fence = g.fence)
-    or exists (select from windlass.ready as r where r.id = g.id and r.last_fence = g.fence)
-    or exists (select from windlass.failures as f where f.id = g.id and f.fence = g.fence);
+where not exists (select from windlass.failures as f where f.id = g.id and f.fence = g.fence)
+    and (exists (select from windlass.ready as r where r.id = g.id and r.last_fence = g.fence)
+        or exists (
+            select from windlass.done as d where d.id = g.id and d.fence = g.fence and d.status = 'cancelled'));
 
 -- name: report_progress
 -- Keeps a running job's latest progress.

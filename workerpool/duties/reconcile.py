@@ -1,8 +1,9 @@
 """Makes the tables agree with the board, by level and not by message, so that the steward itself may die at any moment.
 
-Of what this pool's workers hold in `running`: finished by one that is dead or stopped → ack; running in a dead one →
-failed with its exit as the error, runnable at once; claimed and never started by a dead one → released; on no board
-(the claim's answer was lost) → released. All by fence, so a worker that was quicker loses nothing.
+Of what this pool's workers hold in `running`: finished by one that is dead, stopped or busy with the next job → ack;
+running in a dead one → failed with its exit as the error, runnable at once; claimed and not started by one that is dead
+or busy for long → released; on no board (the claim's answer was lost) → released. All by fence, so a worker that was
+quicker loses nothing.
 """
 
 import logging
@@ -10,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sql import leases, workers
+from sql import hints, leases, workers
 from sql.connection import Connection
 from sql.leases import Failure, Lease
 from sql.rows import Held
@@ -51,38 +52,44 @@ class Reconcile:
         incarnations = [cell.incarnation for cell in (*dead, *living)]
         for row in leases.held(conn, incarnations) if incarnations else ():
             held[row.worker_id].append(row)
+        runnable = 0
         for cell in living:
-            self._look_at_living(conn, cell, held[cell.incarnation])
+            runnable += self._look_at_living(conn, cell, held[cell.incarnation])
         for cell in dead:
-            settle_dead(conn, cell, held[cell.incarnation])
+            runnable += settle_dead(conn, cell, held[cell.incarnation])
             self._bury(conn, cell, now, clean=not held[cell.incarnation])
+        if runnable:
+            # Of any pool: the workers of this one may all be busy.
+            hints.hint(conn, runnable)
 
-    def _look_at_living(self, conn: Connection, cell: Cell, held: Sequence[Held]) -> None:
-        """Settles what can be settled beside a living worker."""
+    def _look_at_living(self, conn: Connection, cell: Cell, held: Sequence[Held]) -> int:
+        """Settles what can be settled beside a living worker; how many jobs may run again."""
         # Read after the tables and before the board: if no claim is under way now, then whatever was held
         # has been on the board, and what is not there any more is settled, or its claim's answer was lost.
         claiming = cell.claiming
         entries = cell.entries()
         if entries is None:
             # It is stopped with its lock held; its lease will run out.
-            return
+            return 0
         by_fence = {entry.fence: entry for entry in entries}
-        stopped = cell.stopped
-        if stopped:
+        long = _runs_long(cell, time.monotonic())
+        if long or cell.stopped:
+            # The worker counts them, when it comes to settle them and finds it done.
             _ack_finished(conn, cell, held, by_fence)
         revoke = [
             row
             for row in held
             if (entry := by_fence.get(row.fence)) is not None
             and entry.state is State.CLAIMED
-            and (row.cancel_requested or _runs_long(cell, time.monotonic()))
+            and (row.cancel_requested or long)
         ]
         unknown = [] if claiming else [row for row in held if row.fence not in by_fence]
         really = set(cell.revoke([row.fence for row in revoke])) if revoke else set()
-        _release(conn, cell, [row for row in revoke if row.fence in really] + unknown)
+        released = _release(conn, cell, [row for row in revoke if row.fence in really] + unknown)
         for row in held:
             if row.cancel_requested and row.fence in by_fence:
                 cell.request_cancel(row.fence)
+        return released
 
     def _bury(self, conn: Connection, cell: Cell, now: float, *, clean: bool) -> None:
         died_at = self._died_at.setdefault(cell.incarnation, now)
@@ -92,13 +99,14 @@ class Reconcile:
             cell.free()
 
 
-def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> None:
-    """Settles what a dead worker held."""
+def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> int:
+    """Settles what a dead worker held; how many jobs may run again."""
     if not held:
-        return
+        return 0
     # Nobody else holds a dead worker's lock, so the entries are always to be had.
     by_fence = {entry.fence: entry for entry in cell.entries() or ()}
-    _ack_finished(conn, cell, held, by_fence)
+    for row in _ack_finished(conn, cell, held, by_fence):
+        metrics.jobs_completed.labels(row.kind, "succeeded").inc()
     crashed, unstarted = [], []
     for row in held:
         entry = by_fence.get(row.fence)
@@ -108,6 +116,7 @@ def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> None:
             crashed.append(row)
         else:
             unstarted.append(row)
+    retrying = 0
     if crashed:
         error = f"worker {cell.incarnation} (pid {cell.pid}) {cell.sentence} while running this job"
         answer = leases.fail(conn, cell.incarnation, [Failure(Lease(row.id, row.fence), error) for row in crashed])
@@ -115,33 +124,31 @@ def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> None:
             if row.id in answer:
                 metrics.jobs_completed.labels(row.kind, answer[row.id]).inc()
                 log.warning("job %s is %s: %s", row.id, answer[row.id], error)
-    _release(conn, cell, unstarted)
+                retrying += answer[row.id] == "retrying"
+    return retrying + _release(conn, cell, unstarted)
 
 
-def _ack_finished(conn: Connection, cell: Cell, held: Sequence[Held], by_fence: dict[int, Entry]) -> None:
+def _ack_finished(conn: Connection, cell: Cell, held: Sequence[Held], by_fence: dict[int, Entry]) -> list[Held]:
     finished = [
         (row, entry) for row in held if (entry := by_fence.get(row.fence)) is not None and entry.state is State.FINISHED
     ]
-    if finished:
-        acked = leases.ack(
-            conn,
-            cell.incarnation,
-            [
-                (Lease(row.id, row.fence), None if entry.result is None else entry.result.decode())
-                for row, entry in finished
-            ],
-        )
-        for row, _ in finished:
-            if row.id in acked:
-                metrics.jobs_completed.labels(row.kind, "succeeded").inc()
+    if not finished:
+        return []
+    results = [
+        (Lease(row.id, row.fence), None if entry.result is None else entry.result.decode()) for row, entry in finished
+    ]
+    acked = leases.ack(conn, cell.incarnation, results)
+    return [row for row, _ in finished if row.id in acked]
 
 
-def _release(conn: Connection, cell: Cell, rows: Sequence[Held]) -> None:
-    if rows:
-        released = leases.release(conn, cell.incarnation, [Lease(row.id, row.fence) for row in rows])
-        for row in rows:
-            if row.id in released:
-                metrics.jobs_completed.labels(row.kind, "released").inc()
+def _release(conn: Connection, cell: Cell, rows: Sequence[Held]) -> int:
+    if not rows:
+        return 0
+    released = leases.release(conn, cell.incarnation, [Lease(row.id, row.fence) for row in rows])
+    for row in rows:
+        if row.id in released:
+            metrics.jobs_completed.labels(row.kind, "released").inc()
+    return len(released)
 
 
 def _holds(cell: Cell) -> bool:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from sql import leases, workers
+from sql import hints, leases, workers
 from sql.connection import Connection
 from workerpool import metrics
 
@@ -39,5 +39,6 @@ class Rescue:
             if rescued:
                 metrics.leases_expired.inc(len(rescued))
                 log.warning("rescued %d jobs whose holder is gone", len(rescued))
+                hints.hint(conn, len(rescued))
             if len(rescued) < _BATCH:
                 return
