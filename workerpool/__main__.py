@@ -60,6 +60,8 @@ def _run(settings: PoolSettings) -> int:
             file=sys.stderr,
         )
         return 1
+    host, port = listener.getsockname()[:2]
+    log.info("metrics are at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
     board = Board.create(slots=settings.worker_processes * 2 + 2)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 

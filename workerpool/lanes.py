@@ -14,9 +14,10 @@ from sql.connection import Connection
 from sql.leases import START, Pick, Stream
 from sql.rows import Claimed
 
-# A scan may take a twentieth of the time, and never comes twice within 20 ms.
+# A scan may take a twentieth of the time, never comes twice within 20 ms, and is put off for a second at most.
 _SCAN_GAP_SECONDS = 0.020
 _SCAN_GAP_FACTOR = 20
+_LONGEST_GAP_SECONDS = 1.0
 
 
 class Lane:
@@ -29,6 +30,7 @@ class Lane:
         self._cursors: dict[tuple[str, int], tuple[str, str]] = {}
         self._turn = 0
         self._next_scan = 0.0
+        self._scan_seconds = 0.0
         self._due_at = float("inf")
 
     def claim(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
@@ -45,8 +47,7 @@ class Lane:
         due = [stream.due_in for stream in self._streams]
         self._due_at = began + min(due, default=float("inf"))
         claimed = self._claim_known(conn, worker_id, limit) if 0.0 in due else []
-        now = time.monotonic()
-        self._next_scan = now + max(_SCAN_GAP_SECONDS, _SCAN_GAP_FACTOR * (now - began))
+        self._put_off_scan(time.monotonic() - began)
         return claimed
 
     def idle_seconds(self, longest: float) -> float:
@@ -58,6 +59,12 @@ class Lane:
         if self._due_at <= now:
             return max(0.0, min(longest, self._next_scan - now))
         return min(longest, self._due_at - now)
+
+    def _put_off_scan(self, seconds: float) -> None:
+        # The shorter of the last two: the first on a connection is slow, and one may have waited for a lock.
+        usual, self._scan_seconds = min(self._scan_seconds, seconds), seconds
+        gap = min(_LONGEST_GAP_SECONDS, _SCAN_GAP_FACTOR * usual)
+        self._next_scan = time.monotonic() + max(_SCAN_GAP_SECONDS, gap)
 
     def _claim_known(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
         if not self._streams:
