@@ -1,0 +1,90 @@
+"""Processes that are stopped longer than their lease, and come back."""
+
+import os
+import signal
+import time
+
+from support.effects import Effects
+from support.pool_fixtures import StartPool
+from support.processes import alive
+from support.tables import ended, look, put, put_one
+from support.waiting import until
+
+from sql.connection import Connection
+
+LEASE = 2
+
+
+def test_a_job_of_a_stopped_worker_is_rescued_and_the_late_settle_is_refused(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    pool = start_pool(lease_seconds=LEASE).ready()
+    job_id = put_one(connection, "gate")
+    first = effects.wait_for("began", job_id)
+    identity = pool.registered()[first.pid]
+    os.kill(first.pid, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    second = effects.wait_for("began", job_id, times=2)
+    assert LEASE * 0.5 < second.at - stopped_at < LEASE + 5
+    assert second.pid != first.pid
+    assert pool.metric("leases_expired_total") == 1
+    # It wakes, finishes what it held, and is refused.
+    effects.open_gate(job_id, attempt=1)
+    os.kill(first.pid, signal.SIGCONT)
+    effects.wait_for("ended", job_id)
+    until(lambda: pool.metric("settles_refused_total") == 1, message="the stale settle is refused and counted")
+    assert (look(connection, job_id).status, look(connection, job_id).attempts) == ("running", 2)
+    # It goes on under a new identity: the other worker is busy, so this one runs the next job.
+    until(lambda: pool.registered().get(first.pid, identity) != identity, message="it registers again")
+    assert effects.wait_for("ran", put_one(connection, "note")).pid == first.pid
+    effects.open_gate(job_id)
+    job = ended(connection, job_id)
+    assert (job.status, job.attempts) == ("succeeded", 2)
+    assert job.result == '{"attempt": 2}'
+    assert job.last_error == "worker lost: its heartbeat stopped"
+
+
+def test_a_pool_frozen_past_its_lease_starts_nothing_when_it_thaws(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    frozen = start_pool(lease_seconds=LEASE, worker_processes=1).ready()
+    for job_id in put(connection, "gate", *({"waits": False} for _ in range(40))):
+        ended(connection, job_id)
+    slow, *behind = put(connection, "gate", {}, *({"waits": False} for _ in range(5)))
+    stale = effects.wait_for("began", slow)
+    steward = frozen.steward()
+    frozen.send_group(signal.SIGSTOP)
+    start_pool(lease_seconds=LEASE, worker_processes=1)
+    effects.wait_for("began", slow, times=2)
+    effects.open_gate(slow)
+    for job_id in (slow, *behind):
+        assert ended(connection, job_id).status == "succeeded"
+    # Only the worker thaws: nobody but itself can tell it that its lease is over.
+    os.kill(stale.pid, signal.SIGCONT)
+    until(lambda: frozen.said("lease lost"), message="its settle is refused")
+    os.kill(steward, signal.SIGCONT)
+    frozen.send(signal.SIGCONT)
+    until(lambda: len(frozen.registered()) == 1, message="it registers again")
+    assert {effect.attempt for effect in effects.all("began", behind)} == {2}
+    assert stale.pid not in {effect.pid for effect in effects.all(jobs=behind)}
+    assert alive(stale.pid)
+
+
+def test_what_a_stopped_worker_had_finished_is_not_run_again(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    pool = start_pool(worker_processes=1).ready()
+    for job_id in put(connection, "gate", *({"waits": False} for _ in range(40))):
+        ended(connection, job_id)
+    finished, slow = put(connection, "gate", {"waits": False}, {})
+    worker = effects.wait_for("began", slow).pid
+    os.kill(worker, signal.SIGSTOP)
+    job = ended(connection, finished)
+    assert (job.status, job.attempts) == ("succeeded", 1)
+    assert look(connection, slow).status == "running"
+    os.kill(worker, signal.SIGCONT)
+    effects.open_gate(slow)
+    assert ended(connection, slow).attempts == 1
+    assert [effect.what for effect in effects.all(jobs=[finished])] == ["began", "ended"]
+    until(lambda: pool.metric("worker_jobs_completed_total", outcome="succeeded") >= 42)
+    assert pool.metric("worker_jobs_completed_total", outcome="succeeded") == 42

@@ -1,0 +1,238 @@
+"""The kinds of the tests' pools: handlers that do on purpose what handlers do by accident.
+
+Named in KIND_MODULES. Each notes its effects outside the database, see `effects`.
+"""
+
+import ctypes
+import hashlib
+import os
+import re
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from marshmallow import INCLUDE, Schema
+
+from support.effects import Effects
+from workerpool import Backoff, Context, Dead, Retry, kind
+
+_effects = Effects.of_this_process()
+_kept: list[bytes] = []
+
+
+class Anything(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+
+@kind("note", payload=Anything)
+def note(payload: dict[str, Any], context: Context) -> Any:
+    """A quick job."""
+    _effects.note(context, "ran")
+    return payload.get("result")
+
+
+@kind("gate", payload=Anything)
+def gate(payload: dict[str, Any], context: Context) -> Any:
+    """Runs until its gate is open. `looks`: it sees its cancel; `fails`: so it ends; `waits` false: it is quick."""
+    _effects.note(context, "began")
+    while payload.get("waits", True) and not _effects.is_open(context):
+        if payload.get("looks"):
+            context.check_cancelled()
+        _pass(0.005)
+    _effects.note(context, "ended")
+    if payload.get("fails"):
+        raise ValueError("no good")
+    return {"attempt": context.attempt}
+
+
+@kind("die", payload=Anything)
+def die(payload: dict[str, Any], context: Context) -> None:
+    """Ends its process in the way of `how`, in its first `times` attempts. Without `how` it is a quick job."""
+    _effects.note(context, "began")
+    if "how" in payload and context.attempt <= payload.get("times", 100):
+        _deaths[payload["how"]]()
+    _effects.note(context, "ran")
+
+
+@kind("stick", payload=Anything)
+def stick(payload: dict[str, Any], context: Context) -> None:
+    """Outruns its time in the way of `how`."""
+    _effects.note(context, "began")
+    _stuck[payload["how"]]()
+
+
+@kind("give", payload=Anything)
+def give(payload: dict[str, Any], context: Context) -> Any:
+    """Returns something JSON or PostgreSQL may have no place for."""
+    _effects.note(context, "ran")
+    return _results[payload["what"]]
+
+
+@kind("throw", payload=Anything, backoff=Backoff(base_seconds=0.0, cap_seconds=0.0))
+def throw(payload: dict[str, Any], context: Context) -> Any:
+    """Fails in the way of `what` as long as `attempt` is at most `times`."""
+    _effects.note(context, "began")
+    if context.attempt > payload.get("times", 100):
+        return None
+    if payload["what"] == "returns Retry":
+        return Retry("later", after=0)
+    raise _errors[payload["what"]](payload)
+
+
+@kind("report", payload=Anything)
+def report(payload: dict[str, Any], context: Context) -> None:
+    """Says how far it is, and goes on when its gate is open."""
+    for value in payload["values"]:
+        context.progress(value)
+    if "then" in payload:
+        context.progress(_results[payload["then"]])
+    _effects.note(context, "began")
+    while not _effects.is_open(context):
+        context.check_cancelled()
+        _pass(0.005)
+
+
+@kind("grow", payload=Anything)
+def grow(payload: dict[str, Any], context: Context) -> None:
+    """Never gives back `mb` megabytes."""
+    _effects.note(context, "ran")
+    _kept.append(b"x" * (payload["mb"] * 2**20))
+
+
+def _pass(seconds: float) -> None:
+    select.select([], [], [], seconds)
+
+
+# -- deaths -----------------------------------------------------------------------------------------------------------
+
+
+def _kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _read_null() -> None:
+    ctypes.string_at(0)
+
+
+def _overflow_the_stack() -> None:
+    # Through C at each level, on a stack that cannot grow far, with no limit of Python's in the way.
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (256 * 1024, hard))
+    sys.setrecursionlimit(10**6)
+    _deeper(0)
+
+
+def _deeper(_: int) -> int:
+    return max(map(_deeper, (1, 2)))
+
+
+def _outgrow_memory() -> None:
+    while True:
+        _kept.append(os.urandom(2**20))
+
+
+_deaths: dict[str, Callable[[], None]] = {
+    "kill -9": _kill_myself,
+    "os._exit(0)": lambda: os._exit(0),
+    "os._exit(1)": lambda: os._exit(1),
+    "os._exit(3)": lambda: os._exit(3),
+    "segmentation fault": _read_null,
+    "abort": os.abort,
+    "stack overflow": _overflow_the_stack,
+    "out of memory": _outgrow_memory,
+}
+
+
+# -- outrunning the deadline ------------------------------------------------------------------------------------------
+
+
+def _swallow() -> NoReturn:
+    while True:
+        try:
+            _pass(60)
+        except BaseException:
+            pass
+
+
+def _swallow_once() -> None:
+    try:
+        _pass(60)
+    except BaseException:
+        pass
+
+
+def _clean_up() -> None:
+    try:
+        _pass(60)
+    finally:
+        _pass(0.2)
+
+
+def _derive_a_key() -> None:
+    # Minutes in one call into C: no handler of Python's runs meanwhile.
+    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 2**31 - 1)
+
+
+def _block_all_signals() -> NoReturn:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    while True:
+        time.sleep(60)
+
+
+_stuck: dict[str, Callable[[], None]] = {
+    "sleeps": lambda: _pass(60),
+    "cleans up": _clean_up,
+    "swallows it once": _swallow_once,
+    "swallows everything": _swallow,
+    "a regular expression": lambda: _match("(a+)+$", "a" * 40 + "b"),
+    "deep in C": _derive_a_key,
+    "signals blocked": _block_all_signals,
+}
+
+
+def _match(pattern: str, text: str) -> None:
+    re.match(pattern, text)
+
+
+# -- results and errors -----------------------------------------------------------------------------------------------
+
+_deep: list[Any] = []
+for _ in range(5000):
+    _deep = [_deep]
+_circle: list[Any] = []
+_circle.append(_circle)
+
+_results: dict[str, Any] = {
+    "NUL": {"text": "a\0b", "k\0": 1},
+    "a lone surrogate": {"text": "\ud800"},
+    "NaN": float("nan"),
+    "infinity": [float("inf")],
+    "a set": {1, 2},
+    "a huge text": "x" * (2 * 2**20),
+    "a large text": "ä" * (400 * 2**10),
+    "a huge number": 10**5000,
+    "too deep": _deep,
+    "a circle": _circle,
+}
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+_errors: dict[str, Callable[[dict[str, Any]], BaseException]] = {
+    "SystemExit": lambda _: SystemExit(3),
+    "KeyboardInterrupt": lambda _: KeyboardInterrupt(),
+    "GeneratorExit": lambda _: GeneratorExit(),
+    "ValueError": lambda payload: ValueError(payload.get("text", "no good")),
+    "no words": lambda _: Unspeakable(),
+    "NUL": lambda _: ValueError("a\0b\ud800\x1b[31m"),
+    "Retry": lambda payload: Retry("later", after=payload.get("after")),
+    "Dead": lambda _: Dead("never"),
+}

@@ -1,0 +1,79 @@
+"""Putting jobs into a test's database and looking at what became of them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from sql import hints, jobs
+from sql.connection import Connection
+from sql.rows import Job
+from support.waiting import until
+
+ENDS = ("succeeded", "failed_permanent", "cancelled")
+
+
+def put(
+    connection: Connection,
+    kind: str,
+    *payloads: dict[str, Any],
+    max_attempts: int = 3,
+    timeout: int = 60,
+    run_at: str | None = None,
+    priority: int = 0,
+    queue: str = "default",
+    hint: bool = True,
+) -> list[str]:
+    """Enqueues one job a payload, all in one transaction, and hints at them; their ids in order."""
+    wanted = [
+        jobs.NewJob(queue, kind, priority, max_attempts, timeout, json.dumps(payload), run_at) for payload in payloads
+    ]
+    ids = [enqueued.id for enqueued in jobs.enqueue(connection, wanted)]
+    if hint:
+        hints.hint(connection, len(ids))
+    return ids
+
+
+def put_one(connection: Connection, kind: str, payload: dict[str, Any] | None = None, **facts: Any) -> str:
+    """As `put`, for one."""
+    return put(connection, kind, payload or {}, **facts)[0]
+
+
+def look(connection: Connection, job_id: str) -> Job:
+    """The job as it is now."""
+    job = jobs.find(connection, job_id)
+    assert job is not None
+    return job
+
+
+def ended(connection: Connection, job_id: str, seconds: float = 10.0) -> Job:
+    """The job, once it has come to one of its ends."""
+    return until(lambda: (job := look(connection, job_id)).status in ENDS and job, seconds, f"job {job_id} ends")
+
+
+def becomes(connection: Connection, job_id: str, status: str, seconds: float = 10.0) -> Job:
+    """The job, once it has this status."""
+    return until(lambda: (job := look(connection, job_id)).status == status and job, seconds, f"{job_id} is {status}")
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many jobs there are of each status that occurs."""
+    return dict(connection.fetch_all("select status, count(*) from windlass.job_view group by status"))
+
+
+def drained(connection: Connection, seconds: float = 30.0) -> dict[str, int]:
+    """The counts, once no job waits or runs."""
+    unfinished = "select (select count(*) from windlass.ready) + (select count(*) from windlass.running)"
+    until(lambda: connection.fetch_one(unfinished) == (0,), seconds, "all jobs ended")
+    return counts(connection)
+
+
+def running(connection: Connection) -> int:
+    """How many jobs somebody holds."""
+    row = connection.fetch_one("select count(*) from windlass.running")
+    assert row is not None
+    return int(row[0])
+
+
+def attempts(connection: Connection, job_ids: Iterable[str]) -> list[int]:
+    """Of each job, in the order of `job_ids`."""
+    return [look(connection, job_id).attempts for job_id in job_ids]
