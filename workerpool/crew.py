@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from workerpool.board import STEWARD, Board
 from workerpool.cell import Cell
 from workerpool.child import ChildSpec, describe_exit, fork
-from workerpool.errors import BOOT_FAILURE
 from workerpool.ladder import Ladder
 from workerpool.signals import Inbox
 
@@ -52,12 +51,12 @@ class Child:
 
 @dataclass(frozen=True)
 class Death:
-    """A collected child, its cause of death and the sentence for it."""
+    """A collected child, the cause of its death and the sentence for it. `exit_code` is minus the signal that killed."""
 
     child: Child
     cause: str
     sentence: str
-    cannot_boot: bool
+    exit_code: int
 
 
 class Crew:
@@ -125,14 +124,13 @@ class Crew:
                 yield pid, status
 
     def _bury(self, child: Child, status: int) -> Death:
-        cannot_boot = not child.cell.ready and os.waitstatus_to_exitcode(status) == BOOT_FAILURE
         cause, sentence = _cause(child, status), describe_exit(status)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             sentence = _OUR_KILLS.get(cause, sentence)
         child.cell.bury(sentence, cause=cause)
         if child.role != STEWARD:
             self._free_slots.append(child.slot)
-        return Death(child, cause, sentence, cannot_boot)
+        return Death(child, cause, sentence, os.waitstatus_to_exitcode(status))
 
     def kill_overrunning(self, now: float) -> list[Child]:
         """Kill the children past their `kill_at`, each once; those killed."""

@@ -164,7 +164,7 @@ class Supervisor:
             self._lost[child.role].append(death.cause)
         elif self._replacing and child.role == WORKER:
             self._keep_the_old(death)
-        elif death.cannot_boot:
+        elif death.exit_code == BOOT_FAILURE:
             self._stop_for(death)
         else:
             self._lost[child.role].append(death.cause)

@@ -45,9 +45,9 @@ def test_a_new_worker_is_at_work_before_an_old_one_is_told_to_leave(tmp_path: Pa
         assert new[0] < told[0] < new[1] < told[1]
 
 
-def test_replacing_takes_one_spare_slot_however_often_it_is_done(tmp_path: Path) -> None:
+def test_replacing_takes_one_spare_slot_however_often_it_is_done_and_however_many_there_are(tmp_path: Path) -> None:
     _write(tmp_path, "0")
-    with SmallPool(tmp_path, worker="runs_the_code", workers=3, slots=5) as pool:
+    with SmallPool(tmp_path, worker="runs_the_code", workers=3, slots=9) as pool:
         pool.ready(3)
         for code in ("1", "2", "3"):
             _write(tmp_path, code)

@@ -195,6 +195,7 @@ def runs_the_code(cell: Cell, inbox: Inbox, _board: Board) -> int:
     _get_ready(cell, code=code)
     while not _hear(cell, inbox):
         inbox.wait(None)
+    _pass(0.2)
     return 0
 
 

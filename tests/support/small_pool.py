@@ -25,7 +25,12 @@ class SmallPool:
         with open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, small_children.__file__, json.dumps(options)],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    # Output is buffered as in production, so that a lost buffer shows.
+                    "PYTHONUNBUFFERED": "",
+                },
                 stdout=stdout,
                 stderr=stderr,
                 # A group of its own, so that a test can signal all of it and nothing else.
