@@ -89,11 +89,11 @@ def _planned(record: Recorded, receivers: ExitStack) -> Sequence["DemoJob"]:
     secret = record.webhook_secret or os.environ.get("WEBHOOK_SECRET")
     if not secret:
         raise Failure("windlass up was started with a WEBHOOK_SECRET of yours: set it here too")
-    mailbox = receivers.enter_context(mail_server(record.smtp_port))
-    # During a rotation there are several, and each of them signs.
+    # During a rotation there are several secrets, and each of them signs.
     deliveries = receivers.enter_context(
         webhook_receiver(record.webhook_port, secret.split()[0], demo_jobs.REFUSED_ONCE)
     )
+    mailbox = receivers.enter_context(mail_server(record.smtp_port))
     try:
         pictures = list(demo_jobs.pictures(Path(record.media_root)))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import email.policy
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,4 +112,6 @@ def webhook_receiver(port: int, secret: str, refused_once: int) -> Iterator[Deli
 
 
 def _taken(port: int, error: OSError) -> Failure:
-    return Failure(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; does another `windlass demo` run?")
+    return Failure(
+        f"cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}; does another `windlass demo` run?"
+    )
