@@ -129,21 +129,13 @@ def release(conn: Connection, worker_id: int | None, leases: Sequence[Lease]) ->
     return {row[0] for row in conn.fetch_all(_SQL["release"], **_named(worker_id, leases))}
 
 
-def acked_before(conn: Connection, leases: Sequence[Lease]) -> set[str]:
-    """Of `leases`, the ids whose ack an earlier, unanswered call already wrote."""
-    return {row[0] for row in conn.fetch_all(_SQL["acked_before"], **_pairs(leases))}
+def settled_before(conn: Connection, leases: Sequence[Lease]) -> dict[str, Settled]:
+    """Of `leases`, those whose settle an earlier, unanswered call may have written, by id, and how they were settled.
 
-
-def failed_before(conn: Connection, failures: Sequence[Failure]) -> set[str]:
-    """Of `failures`, the ids whose fail an earlier, unanswered call already wrote, with the same error."""
-    named = _pairs([failure.lease for failure in failures])
-    errors = arrays.quoted(failure.error for failure in failures)
-    return {row[0] for row in conn.fetch_all(_SQL["failed_before"], errors=errors, **named)}
-
-
-def given_up_before(conn: Connection, leases: Sequence[Lease]) -> set[str]:
-    """Of `leases`, the ids an earlier, unanswered release or ack_cancelled already gave up."""
-    return {row[0] for row in conn.fetch_all(_SQL["given_up_before"], **_pairs(leases))}
+    What a rescue took back is among them, with the rescue's error.
+    """
+    rows = conn.fetch_all(_SQL["settled_before"], **_pairs(leases))
+    return {job_id: Settled(state, error) for job_id, state, error in rows}
 
 
 def report_progress(conn: Connection, worker_id: int | None, lease: Lease, progress: str) -> bool:

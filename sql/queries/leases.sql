@@ -165,27 +165,18 @@ ended as (
 select id::text
 from settled;
 
--- name: acked_before
--- Of some leases, those whose ack is already written: an unknown commit is sent again and must answer as before.
-select d.id::text
+-- name: settled_before
+-- Of some leases, those already settled, with the state the job went to and the error recorded: an unknown commit is sent
+-- again and must answer as before, and what a rescue wrote under the same fence must not be taken for it.
+select g.id::text, state.name, f.error
 from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
-join windlass.done as d on d.id = g.id and d.fence = g.fence
-where d.status = 'succeeded';
-
--- name: failed_before
--- The same of fail. A rescue records a failure under the same fence; the error tells them apart.
-select f.id::text
-from unnest(%(ids)s::uuid[], %(fences)s::bigint[], %(errors)s::text[]) as g (id, fence, error)
-join windlass.failures as f on f.id = g.id and f.fence = g.fence and f.error = g.error;
-
--- name: given_up_before
--- The same of release and ack_cancelled, until the job is claimed again. A rescue and a fail leave a failure, these do not.
-select g.id::text
-from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
-where not exists (select from windlass.failures as f where f.id = g.id and f.fence = g.fence)
-    and (exists (select from windlass.ready as r where r.id = g.id and r.last_fence = g.fence)
-        or exists (
-            select from windlass.done as d where d.id = g.id and d.fence = g.fence and d.status = 'cancelled'));
+left join windlass.failures as f on f.id = g.id and f.fence = g.fence
+cross join lateral (
+    select coalesce(
+        (select d.status from windlass.done as d where d.id = g.id and d.fence = g.fence),
+        (select 'ready' from windlass.ready as r where r.id = g.id and r.last_fence = g.fence))
+) as state (name)
+where state.name is not null or f.error is not null;
 
 -- name: report_progress
 -- Keeps a running job's latest progress.
