@@ -7,7 +7,6 @@ its code; `Retry` and `Dead` may also simply be returned.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -96,7 +95,7 @@ class Cancelled(Outcome, BaseException):
 
 
 def _clamped(after: float) -> float:
-    seconds = float(after)
-    if math.isnan(seconds):
+    if after != after:
         raise ValueError("Retry(after=…) needs a number of seconds, not NaN")
-    return min(max(0.0, seconds), MAX_DELAY_SECONDS)
+    # Compared before it becomes a float: an integer may be too large for one.
+    return float(min(max(0.0, after), MAX_DELAY_SECONDS))

@@ -142,7 +142,8 @@ def resolve(host: str, port: int) -> Sequence[Answer]:
 
 
 def literal(host: str) -> Address | None:
-    """The address `host` spells out, in any form the resolver reads without the DNS; None for a name."""
+    """The address `host` spells out, in any form some resolver reads without the DNS; None for a name."""
+    host = host.removesuffix(".")
     try:
         return ipaddress.ip_address(host)
     except ValueError:

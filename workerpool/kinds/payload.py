@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -16,6 +16,8 @@ _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS: Final = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@(?P<domain>{_LABEL}(?:\.{_LABEL})*)", re.ASCII)
 _LONGEST_LOCAL: Final = 64
 _LONGEST_ADDRESS: Final = 254
+# What no database, protocol or encoding of ours carries.
+_NOT_IN_A_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
 # Control, line and paragraph separators, surrogates: all that some program takes for the end of a line.
 _NOT_IN_A_LINE: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
@@ -37,7 +39,7 @@ def line(*, longest: int, **options: Any) -> fields.String:
 
 def text(*, longest: int | None = None, shortest: int = 0, **options: Any) -> fields.String:
     """A text of any lines."""
-    return fields.String(validate=[validate.Length(shortest, longest), _no_nul], **options)
+    return fields.String(validate=[validate.Length(shortest, longest), _encodable], **options)
 
 
 def whole_number(least: int, most: int, **options: Any) -> fields.Integer:
@@ -91,7 +93,7 @@ class MailAddresses(fields.Field[list[str]]):
         if not 1 <= len(given) <= MOST_ADDRESSES:
             raise self.make_error("count")
         problems: dict[str, list[str]] = {}
-        kept: dict[str, str] = {}
+        kept: list[str] = []
         for index, address in enumerate(given):
             try:
                 if not isinstance(address, str):
@@ -100,18 +102,22 @@ class MailAddresses(fields.Field[list[str]]):
             except ValidationError as error:
                 problems[str(index)] = [str(each) for each in error.messages]
             else:
-                kept.setdefault(mailbox(address), address)
+                kept.append(address)
         if problems:
             raise ValidationError(problems if isinstance(value, list) else problems["0"])
-        return list(kept.values())
+        return each_mailbox_once(kept)
 
 
-def mailbox(address: str) -> str:
-    """`address` in the form in which two spellings of one mailbox are equal: only the domain ignores case."""
-    local, _, domain = address.rpartition("@")
-    return f"{local}@{domain.lower()}"
+def each_mailbox_once(addresses: Iterable[str]) -> list[str]:
+    """The addresses without those that only spell an earlier one's domain differently."""
+    kept: dict[tuple[str, str], str] = {}
+    for address in addresses:
+        local, _, domain = address.rpartition("@")
+        kept.setdefault((local, domain.lower()), address)
+    return list(kept.values())
 
 
-def _no_nul(value: str) -> None:
-    if "\x00" in value:
-        raise ValidationError("must not hold the character U+0000")
+def _encodable(value: str) -> None:
+    found = _NOT_IN_A_TEXT.search(value)
+    if found is not None:
+        raise ValidationError(f"must not hold the character U+{ord(found[0]):04X}")

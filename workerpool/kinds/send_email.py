@@ -23,9 +23,9 @@ from workerpool.kinds import settings as kind_settings
 from workerpool.kinds.payload import (
     MailAddresses,
     PayloadSchema,
+    each_mailbox_once,
     line,
     mail_address,
-    mailbox,
     text,
 )
 from workerpool.kinds.registry import kind
@@ -136,8 +136,7 @@ def composed(payload: dict[str, Any], job_id: str, settings: KindSettings) -> Em
 
 def recipients(payload: dict[str, Any]) -> list[str]:
     """Everybody who receives the message, each mailbox once."""
-    every = [*payload["to"], *(payload.get("cc") or [])]
-    return list({mailbox(address): address for address in reversed(every)}.values())[::-1]
+    return each_mailbox_once([*payload["to"], *(payload.get("cc") or [])])
 
 
 def sender_address(settings: KindSettings) -> str:

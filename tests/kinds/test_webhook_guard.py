@@ -1,0 +1,153 @@
+"""What a webhook must never reach, tried at creation, at sending and at sending again: nothing may arrive."""
+
+import socket
+from collections.abc import Iterator, Sequence
+
+import pytest
+from support.handlers import a_run
+from support.receiver import Receiver
+
+from workerpool.kinds.address_guard import Answer, resolve
+from workerpool.kinds.registry import PayloadInvalid, load
+from workerpool.kinds.settings import KindSettings
+from workerpool.kinds.webhook_delivery import deliver
+from workerpool.outcomes import Dead, Retry
+
+SECRET = f"whsec_{'a' * 43}="
+
+HOSTS = [
+    *("127.0.0.1", "127.1", "127.0.1", "2130706433", "0177.0.0.1", "0x7f.1", "0x7f000001", "017700000001"),
+    *("0x7F.0x0.0x0.0x1", "0", "0.0.0.0", "localhost", "LocalHost", "[::1]", "[::]", "[0:0::1]"),
+    *("[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]"),
+    *("[2002:7f00:1::]", "[::ffff:0:127.0.0.1]", "[2001:0:7f00:1::]", "[fe80::1]", "[fec0::1]", "[ff02::1]"),
+    *("169.254.169.254", "0xa9fea9fe", "2852039166", "[::ffff:169.254.169.254]", "[fd00:ec2::254]", "168.63.129.16"),
+    *("10.0.0.1", "10.1", "100.64.0.1", "172.16.0.1", "192.168.0.1", "0xc0.0xa8.1", "198.18.0.1", "224.0.0.1"),
+    *("255.255.255.255", "240.0.0.1", "192.0.0.8", "192.88.99.1", "203.0.113.1", "[3fff::1]", "[5f00::1]"),
+    *("１２７.0.0.1", "①②⑦.⓪.⓪.①", "127。0。0。1", "user@127.0.0.1", "example.org@127.0.0.1", "127.0.0.1%00"),  # noqa: RUF001
+    *("example.org\\@127.0.0.1", "[::1%25lo]", "[::ffff:127.0.0.1%25lo]"),
+]
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[Receiver]]:
+    """Receivers on loopback, one port for both families, that must hear nothing."""
+    with Receiver() as four:
+        yield [four]
+        assert four.connections == 0
+
+
+def settings(port: int, nets: str = "") -> KindSettings:
+    return KindSettings.from_env(
+        {"WEBHOOK_SECRET": SECRET, "WEBHOOK_ALLOW_PORTS": f"80,443,{port}", "WEBHOOK_ALLOW_NETS": nets}
+    )
+
+
+def answer(address: str, port: int) -> Answer:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return (family, socket.SOCK_STREAM, 6, "", (address, port))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", HOSTS)
+def test_no_form_of_a_forbidden_address_is_connected_to(host: str, scheme: str, listeners: list[Receiver]) -> None:
+    port = listeners[0].port
+    for attempt in (1, 2):
+        with pytest.raises(Dead):
+            deliver({"url": f"{scheme}://{host}:{port}/"}, a_run(attempt=attempt).context, settings(port), resolve)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.", "localhost.", "2130706433."])
+def test_a_dot_at_the_end_changes_nothing(host: str, listeners: list[Receiver]) -> None:
+    """Whether the system's resolver knows such a name differs; that nothing is reached does not."""
+    port = listeners[0].port
+    with pytest.raises((Dead, Retry)):
+        deliver({"url": f"http://{host}:{port}/"}, a_run().context, settings(port), resolve)
+
+
+@pytest.mark.parametrize("host", [host for host in [*HOSTS, "127.0.0.1."] if host.lower() != "localhost"])
+def test_no_form_of_a_forbidden_address_is_accepted_at_creation(host: str) -> None:
+    with pytest.raises(PayloadInvalid, match="url: "):
+        load().check("webhook_delivery", {"url": f"http://{host}/"})
+
+
+@pytest.mark.parametrize("bad", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "fd00::1"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_name_with_one_forbidden_answer_among_public_ones_is_refused(
+    bad: str, first: bool, listeners: list[Receiver]
+) -> None:
+    port = listeners[0].port
+
+    def mixed(_host: str, port: int) -> Sequence[Answer]:
+        answers = [answer("93.184.215.14", port), answer(bad, port)]
+        return answers[::-1] if first else answers
+
+    with pytest.raises(Dead, match=r"hook\.example is not a public address"):
+        deliver({"url": f"http://hook.example:{port}/"}, a_run().context, settings(port), mixed)
+
+
+def test_a_name_that_changes_its_answer_is_asked_once_and_the_checked_answer_is_used() -> None:
+    """The first question is answered with an allowed address, every later one with another."""
+    with Receiver(host="127.0.0.1") as allowed, Receiver(host="127.0.0.3") as other:
+        other_port = other.port
+        asked: list[str] = []
+
+        def flipping(host: str, port: int) -> Sequence[Answer]:
+            asked.append(host)
+            return [answer("127.0.0.1", port)] if len(asked) == 1 else [answer("127.0.0.3", other_port)]
+
+        rules = settings(allowed.port, nets=f"127.0.0.1/32:{allowed.port}")
+        payload = {"url": f"http://hook.example:{allowed.port}/"}
+        assert deliver(payload, a_run().context, rules, flipping)["status"] == 204
+        assert asked == ["hook.example"]
+        with pytest.raises(Dead):
+            deliver(payload, a_run(attempt=2).context, rules, flipping)
+        assert asked == ["hook.example"] * 2
+    assert allowed.connections == 1
+    assert other.connections == 0
+    assert allowed.requests[0].headers["host"] == f"hook.example:{allowed.port}"
+
+
+def test_every_attempt_is_checked_anew() -> None:
+    with Receiver() as receiver:
+        answers = iter(["127.0.0.1", "10.0.0.1"])
+        rules = settings(receiver.port, nets="127.0.0.1/32")
+        payload = {"url": f"http://hook.example:{receiver.port}/"}
+
+        def changing(_host: str, port: int) -> Sequence[Answer]:
+            return [answer(next(answers), port)]
+
+        deliver(payload, a_run().context, rules, changing)
+        with pytest.raises(Dead):
+            deliver(payload, a_run(attempt=2).context, rules, changing)
+    assert receiver.connections == 1
+
+
+@pytest.mark.parametrize(
+    "location", ["http://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "/again", "file:///etc/passwd"]
+)
+def test_a_redirect_to_a_forbidden_address_is_not_followed(location: str, listeners: list[Receiver]) -> None:
+    where = location.format(port=listeners[0].port)
+    with Receiver(lambda exchange: exchange.reply(307, Location=where)) as receiver, pytest.raises(Retry):
+        deliver(
+            {"url": receiver.url},
+            a_run().context,
+            settings(receiver.port, nets=f"127.0.0.1/32:{receiver.port}"),
+            resolve,
+        )
+    assert len(receiver.requests) == 1
+
+
+def test_the_refusal_of_a_name_says_what_to_set_and_not_what_it_resolves_to() -> None:
+    with pytest.raises(Dead, match="WEBHOOK_ALLOW_NETS") as caught:
+        deliver(
+            {"url": "http://db.internal/"},
+            a_run().context,
+            settings(80),
+            lambda _host, port: [answer("10.20.30.40", port)],
+        )
+    assert "10.20.30.40" not in caught.value.reason
+
+
+def test_a_name_without_any_address_is_no_way_around_the_guard() -> None:
+    with pytest.raises(Retry):
+        deliver({"url": "http://empty.example/"}, a_run().context, settings(80), lambda _host, _port: [])

@@ -1,0 +1,34 @@
+"""Running a handler by itself: the context a pool would give it, and what it reported."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from workerpool.context import Context, JobView
+
+# A UUIDv7 of 2024-07-11T12:00:00.000Z.
+JOB_ID = "0190a1aa-2200-7def-8a11-0123456789ab"
+JOB_CREATED_AT = "2024-07-11T12:00:00.000Z"
+
+
+@dataclass
+class Run:
+    """A context and what was reported to it."""
+
+    context: Context
+    reports: list[Any] = field(default_factory=list)
+
+
+def a_run(
+    *,
+    attempt: int = 1,
+    max_attempts: int = 3,
+    seconds: float = 30.0,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    fence: int = 7,
+) -> Run:
+    """A run of one job with `seconds` until its deadline."""
+    reports: list[Any] = []
+    job = JobView(JOB_ID, "a-kind", "default", attempt, max_attempts, fence)
+    return Run(Context(job, time.monotonic() + seconds, is_cancelled, reports.append), reports)
