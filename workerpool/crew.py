@@ -51,7 +51,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Death:
-    """A collected child, the cause of its death and the sentence for it. `exit_code` is minus the signal that killed."""
+    """A collected child, its cause of death and the sentence for it; `exit_code` is minus the signal that killed it."""
 
     child: Child
     cause: str
