@@ -111,9 +111,9 @@ def _server(config: pytest.Config) -> Server:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests whose program is absent are left out, or an error where all must run."""
     items[:], left_out = programs.split_by_presence(items)
-    if left_out and os.environ.get("WINDLASS_TEST_ALL"):
-        absent = ", ".join(programs.BY_MARKER[marker].label for marker in left_out)
-        raise pytest.UsageError(f"WINDLASS_TEST_ALL is set and not installed: {absent}")
+    absent = [programs.reason(marker) for marker in left_out if marker in programs.BY_MARKER]
+    if absent and os.environ.get("WINDLASS_TEST_ALL"):
+        raise pytest.UsageError(f"WINDLASS_TEST_ALL is set, and {', '.join(absent)}")
     config.hook.pytest_deselected(items=[item for group in left_out.values() for item in group])
     counts = {marker: len(group) for marker, group in left_out.items()}
     config.stash[_LEFT_OUT] = counts
@@ -150,7 +150,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"ran on {config.stash[_SERVER_LINE]}")
     left_out = config.stash.get(_LEFT_OUT, {})
     if left_out:
-        reasons = ", ".join(
-            f"{count} ({programs.BY_MARKER[marker].label} is not installed)" for marker, count in left_out.items()
-        )
+        reasons = ", ".join(f"{count} ({programs.reason(marker)})" for marker, count in left_out.items())
         terminalreporter.write_line(f"left out: {reasons}; .ci/run installs the programs and leaves out none")

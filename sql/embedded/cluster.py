@@ -86,6 +86,8 @@ class Cluster:
                     f"start it with programs of {found}, save it with pg_dump and load that into an empty folder; "
                     f"or move {self.home} away to begin anew"
                 )
+        elif self.pgdata.exists():
+            raise EmbeddedFailure(f"{self.pgdata} holds other things: the database needs a folder of its own")
         else:
             self._initialise(lock)
         self._remove_stale_locks()
@@ -200,13 +202,14 @@ class Cluster:
     # -- looking at it
 
     def running(self) -> Running | None:
-        """What the server last said of itself, or None when there is none."""
+        """What a living server says of itself, or None."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text(encoding="utf-8").splitlines()
             pid, port, socket_dir, address, status = (lines[0], *lines[3:6], lines[7])
-            return Running(int(pid), int(port), Path(socket_dir), bool(address.strip()), status.strip() == "ready")
+            said = Running(int(pid), int(port), Path(socket_dir), bool(address.strip()), status.strip() == "ready")
         except (OSError, ValueError, IndexError):
             return None
+        return said if _works_in(said.pid, self.pgdata) else None
 
     def urls(self, running: Running) -> dict[str, str | None]:
         """The address over the socket, and the one over TCP if it listens there; that one carries the password."""

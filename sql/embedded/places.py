@@ -138,7 +138,7 @@ def _made(home: Path, account: Account) -> Path:
         # Looked at in this order, so that another keeper which takes the folder meanwhile is no stranger.
         content = os.listdir(handle)
         owner = os.fstat(handle).st_uid
-        if owner == 0 != account.uid:
+        if owner == os.geteuid() == 0:
             if content:
                 raise EmbeddedFailure(f"{home} holds other things: the database needs a folder of its own")
             os.fchown(handle, account.uid, account.gid)

@@ -42,7 +42,6 @@ class EmbeddedServer:
             self._arguments += ["--not-durable"]
         self._arguments += ["--smart-seconds", str(smart_seconds), "--start-seconds", str(start_seconds)]
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._owner = 0
         self._said: dict[str, Any] = {}
 
     def start(self) -> str:
@@ -52,9 +51,8 @@ class EmbeddedServer:
         """
         if self.running:
             return self.url
-        self._owner = os.getpid()
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "sql.embedded", *self._arguments, "--owner", str(self._owner)],
+            [sys.executable, "-m", "sql.embedded", *self._arguments, "--owner", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             cwd=_IMPORT_ROOT,
@@ -69,9 +67,9 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Stops the server at once, ending every session; if others share it, leaves it to them."""
-        # A forked child is not the owner.
-        if self._keeper is None or self._owner != os.getpid():
+        if self._keeper is None:
             return
+        # Never true in a forked child, whose child the keeper is not.
         if self._keeper.poll() is None:
             self._keeper.send_signal(signal.SIGINT)
             if "shared" in self._hear():

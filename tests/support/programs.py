@@ -29,6 +29,8 @@ BY_MARKER = {
     "needs_strace": Program("strace", ("strace",)),
     "needs_pgbouncer": Program("PgBouncer", ("pgbouncer",)),
 }
+# Not a program: an ordinary user cannot become another one, and is no worse off for it.
+NEEDS_ROOT = "needs_root"
 
 
 def path_of(marker: str) -> Path:
@@ -38,9 +40,16 @@ def path_of(marker: str) -> Path:
     return found
 
 
+def reason(marker: str) -> str:
+    """Why tests with `marker` are left out."""
+    return "not run as root" if marker == NEEDS_ROOT else f"{BY_MARKER[marker].label} is not installed"
+
+
 def split_by_presence(items: list[pytest.Item]) -> tuple[list[pytest.Item], dict[str, list[pytest.Item]]]:
-    """The tests that can run here, and the others by the marker whose program is absent."""
+    """The tests that can run here, and the others by the marker that forbids it."""
     absent = [marker for marker, program in BY_MARKER.items() if program.find() is None]
+    if os.geteuid() != 0:
+        absent.append(NEEDS_ROOT)
     runnable: list[pytest.Item] = []
     left_out: dict[str, list[pytest.Item]] = {}
     for item in items:
