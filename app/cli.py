@@ -32,7 +32,7 @@ _COMMANDS = (
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Start with: windlass up")
-@click.version_option(__version__)
+@click.version_option(__version__, prog_name="windlass")
 @click.option(
     "--server-url",
     envvar="WINDLASS_URL",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -58,8 +59,9 @@ class Surroundings:
             timeout=90,
         )
 
-    def start(self, *command: str, **variables: str) -> "Running":
+    def start(self, *arguments: str, program: str = "windlass", **variables: str) -> "Running":
         """A command that goes on until it is ended, at the latest with these surroundings."""
+        command = [WINDLASS.with_name(program), *arguments]
         self._started.append(Running(command, self.environ | variables, self.folder))
         return self._started[-1]
 
@@ -119,9 +121,9 @@ class Surroundings:
 class Running:
     """A command that goes on, and all it has said so far."""
 
-    def __init__(self, command: tuple[str, ...], environ: dict[str, str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str | Path], environ: dict[str, str], folder: Path) -> None:
         self.process = subprocess.Popen(
-            [WINDLASS, *command],
+            command,
             env=environ,
             cwd=folder,
             stdin=subprocess.DEVNULL,
