@@ -5,7 +5,7 @@ gunicorn puts the working directory first on the import path, and a folder named
 
 import sys
 
-from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]
+from gunicorn.app.wsgiapp import run
 
 import sql
 import workerpool.kinds
