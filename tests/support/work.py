@@ -171,6 +171,10 @@ class Meanwhile:
         )
         return row == (event_type,)
 
+    def is_over(self) -> bool:
+        """Whether it has come to its end."""
+        return not self._thread.is_alive()
+
     def answer(self, seconds: float = 20.0) -> Any:
         """What the action answered, or its exception."""
         self._thread.join(seconds)
