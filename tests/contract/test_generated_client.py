@@ -1,0 +1,78 @@
+"""A client made from our OpenAPI document by a public generator works against the service."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from support.web import Web, running_web
+
+PACKAGE = "windlass_generated_client"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("generated")
+
+
+@pytest.fixture
+def web(tmp_path: Path, database_url: str) -> Iterator[Web]:
+    with running_web(tmp_path, database_url) as web:
+        yield web
+
+
+@pytest.fixture
+def module(web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports modules of the generated client, which is made once."""
+    if not (folder / PACKAGE).exists():
+        document = folder / "openapi.json"
+        document.write_bytes(web.request("GET", "/api-docs/openapi.json").data)
+        made = subprocess.run(
+            [Path(sys.executable).with_name("openapi-python-client"), "generate", "--meta", "none",
+             "--path", document, "--output-path", folder / PACKAGE],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        # It says so when it had to leave something of the document out.
+        assert "WARNING parsing" not in made.stdout + made.stderr, made.stdout + made.stderr
+    monkeypatch.syspath_prepend(str(folder))
+
+    def imported(name: str) -> ModuleType:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+
+    return imported
+
+
+def test_the_generated_client_enqueues_reads_lists_and_cancels(web: Web, module: Any) -> None:
+    models = module("models")
+    with module("client").Client(base_url=web.url) as client:
+        wanted = models.NewJobSummarizeText.from_dict(
+            {"kind": "summarize_text", "payload": {"text": "One. Two. Three."}, "priority": 3}
+        )
+        created = module("api.jobs.post_jobs").sync_detailed(client=client, body=wanted, idempotency_key="once")
+        assert created.status_code == 201
+        assert created.headers["Location"] == f"/jobs/{created.parsed.id}"
+        assert (created.parsed.status, created.parsed.priority, created.parsed.attempts) == ("queued", 3, 0)
+        again = module("api.jobs.post_jobs").sync_detailed(client=client, body=wanted, idempotency_key="once")
+        assert (again.status_code, again.parsed.id) == (200, created.parsed.id)
+
+        found = module("api.jobs.get_jobs_job_id").sync(client=client, job_id=created.parsed.id)
+        assert found.to_dict() == created.parsed.to_dict()
+        listed = module("api.jobs.get_jobs").sync(client=client, kind="summarize_text")
+        assert [job.id for job in listed] == [created.parsed.id]
+        ended = module("api.jobs.post_jobs_job_id_cancel").sync(client=client, job_id=created.parsed.id)
+        assert ended.to_dict() == {"status": "cancelled", "job_id": str(created.parsed.id)}
+
+
+def test_the_generated_client_reads_refusals_as_typed_errors(web: Web, module: Any) -> None:
+    with module("client").Client(base_url=web.url) as client:
+        unknown = "00000000-0000-7000-8000-000000000000"
+        missing = module("api.jobs.get_jobs_job_id").sync_detailed(client=client, job_id=unknown)
+        assert (missing.status_code, missing.parsed.error) == (404, "not_found")
+        wrong = module("models").NewJobSummarizeText.from_dict({"kind": "summarize_text", "payload": {"text": ""}})
+        refused = module("api.jobs.post_jobs").sync_detailed(client=client, body=wrong)
+        assert (refused.status_code, refused.parsed.error) == (422, "validation")
+        assert "payload.text" in refused.parsed.details.to_dict()
