@@ -87,12 +87,34 @@ class AllowedNet:
         return self.port in (None, port) and address in self.network
 
 
+def is_own(address: Address) -> bool:
+    """Whether the kernel holds `address` on one of this machine's interfaces; services bound to all of them answer
+    there, whatever the address looks like from outside."""
+    version = address.version
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            if not _binds_foreign_addresses(version):
+                probe.bind((str(address), 0))
+                return True
+            # Connecting a datagram socket sends nothing; it makes the kernel choose the source, which for an own
+            # address is that address.
+            probe.connect((str(address), 9))
+            return bool(probe.getsockname()[0] == str(address))
+        except OSError:
+            return False
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What this installation lets webhooks reach: public addresses on `ports`, and the `allowed` networks."""
+    """What this installation lets webhooks reach: public addresses on `ports`, and the `allowed` networks.
+
+    `own` says which addresses are this machine's.
+    """
 
     allowed: tuple[AllowedNet, ...]
     ports: frozenset[int]
+    own: Callable[[Address], bool] = is_own
 
     def check(self, address: Address, port: int) -> None:
         """Raises AddressRefused unless `address` may be connected to on `port`."""
@@ -102,7 +124,7 @@ class Guard:
         named = meant if address.version == 6 and address in _MAPPED else address
         if any(entry.names(named, port) for entry in self.allowed):
             return
-        why = _why_denied(meant) or ("this machine's own" if is_own(meant) else None)
+        why = _why_denied(meant) or ("this machine's own" if self.own(meant) else None)
         if why is not None:
             raise AddressRefused(f"is not a public address ({why}); to allow it name its network in WEBHOOK_ALLOW_NETS")
         self._check_port(port)
@@ -152,24 +174,6 @@ def literal(host: str) -> Address | None:
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except (OSError, UnicodeError):
         return None
-
-
-def is_own(address: Address) -> bool:
-    """Whether the kernel holds `address` on one of this machine's interfaces; services bound to all of them answer
-    there, whatever the address looks like from outside."""
-    version = address.version
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            if not _binds_foreign_addresses(version):
-                probe.bind((str(address), 0))
-                return True
-            # Connecting a datagram socket sends nothing; it makes the kernel choose the source, which for an own
-            # address is that address.
-            probe.connect((str(address), 9))
-            return bool(probe.getsockname()[0] == str(address))
-        except OSError:
-            return False
 
 
 def parse_allowed_nets(text: str) -> tuple[AllowedNet, ...]:

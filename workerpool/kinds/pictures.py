@@ -1,7 +1,8 @@
 """Decoding, resizing and encoding one picture with Pillow, within bounds. Only `resize_image`'s handler imports this.
 
-Memory: the decoded source in four bytes a pixel and one copy of it, so 200 MB at the default cap of 25 million
-pixels; a JPEG is decoded at a fraction of its size where the result is smaller.
+Memory at the default cap of 25 million pixels, measured as the whole process's peak: 30 MB for a JPEG that becomes
+small, since it is decoded at a fraction of its size; 240 MB for PNG, GIF and a JPEG that stays large; 415 MB for WEBP,
+whose decoder keeps two canvases of its own. A machine with less sets IMAGE_MAX_PIXELS lower; memory follows it.
 """
 
 from __future__ import annotations
