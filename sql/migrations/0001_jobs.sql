@@ -99,7 +99,7 @@ create table windlass.done (
     result jsonb,
     constraint status_is_an_end check (status in ('succeeded', 'failed_permanent', 'cancelled')),
     constraint attempts_range check (attempts between 0 and 100),
-    constraint only_cancelled_unstarted check (started_at is not null or status = 'cancelled'),
+    constraint only_cancelled_unstarted check (started_at is not null and attempts > 0 or status = 'cancelled'),
     constraint only_succeeded_has_result check (result is null or status = 'succeeded'),
     constraint finished_after_started check (finished_at >= started_at)
 );
@@ -116,7 +116,8 @@ create table windlass.failures (
     attempt smallint not null,
     cleared boolean not null default false,
     error text not null,
-    primary key (id, fence)
+    primary key (id, fence),
+    constraint attempt_range check (attempt between 1 and 100)
 );
 
 create table windlass.idempotency_keys (
