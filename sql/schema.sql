@@ -1,0 +1,245 @@
+-- What the migrations amount to. Made by `python -m sql.schema_dump`; a test compares it. Never run or edited:
+-- the schema is changed by a new file in sql/migrations.
+
+CREATE SCHEMA windlass;
+
+CREATE FUNCTION windlass.rfc3339(t timestamp with time zone) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN to_char((t AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text);
+
+CREATE FUNCTION windlass.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN uuidv7();
+
+CREATE FUNCTION windlass.uuid7_floor(t timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (encode((SUBSTRING(int8send((floor((EXTRACT(epoch FROM t) * (1000)::numeric)))::bigint) FROM 3) || '\x70008000000000000000'::bytea), 'hex'::text))::uuid;
+
+CREATE TABLE windlass.done (
+    id uuid NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() NOT NULL,
+    fence bigint NOT NULL,
+    worker_id bigint,
+    attempts smallint NOT NULL,
+    kind text NOT NULL,
+    status text NOT NULL,
+    result jsonb,
+    CONSTRAINT attempts_range CHECK (((attempts >= 0) AND (attempts <= 100))),
+    CONSTRAINT finished_after_started CHECK ((finished_at >= started_at)),
+    CONSTRAINT only_cancelled_unstarted CHECK ((((started_at IS NOT NULL) AND (attempts > 0)) OR (status = 'cancelled'::text))),
+    CONSTRAINT only_succeeded_has_result CHECK (((result IS NULL) OR (status = 'succeeded'::text))),
+    CONSTRAINT status_is_an_end CHECK ((status = ANY (ARRAY['succeeded'::text, 'failed_permanent'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE windlass.failures (
+    id uuid NOT NULL,
+    fence bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    worker_id bigint,
+    attempt smallint NOT NULL,
+    cleared boolean DEFAULT false NOT NULL,
+    error text NOT NULL,
+    CONSTRAINT attempt_range CHECK (((attempt >= 1) AND (attempt <= 100)))
+);
+
+CREATE SEQUENCE windlass.fence
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE windlass.idempotency_keys (
+    key text NOT NULL,
+    job_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    request_hash text NOT NULL,
+    CONSTRAINT key_length CHECK (((length(key) >= 1) AND (length(key) <= 255)))
+);
+
+CREATE TABLE windlass.jobs (
+    id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    timeout_seconds integer NOT NULL,
+    priority smallint NOT NULL,
+    max_attempts smallint NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    idempotency_key text,
+    payload jsonb NOT NULL,
+    CONSTRAINT idempotency_key_length CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT kind_length CHECK (((length(kind) >= 1) AND (length(kind) <= 128))),
+    CONSTRAINT max_attempts_range CHECK (((max_attempts >= 1) AND (max_attempts <= 100))),
+    CONSTRAINT queue_length CHECK (((length(queue) >= 1) AND (length(queue) <= 128))),
+    CONSTRAINT timeout_range CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 604800)))
+);
+
+CREATE TABLE windlass.ready (
+    id uuid NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    entered_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_fence bigint NOT NULL,
+    priority smallint NOT NULL,
+    attempts smallint NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    CONSTRAINT attempts_range CHECK (((attempts >= 0) AND (attempts <= 99))),
+    CONSTRAINT run_at_range CHECK (((run_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (run_at < '9001-01-01 00:00:00+00'::timestamp with time zone)))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000', autovacuum_vacuum_cost_delay='0');
+
+CREATE TABLE windlass.running (
+    id uuid NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease_expires_at timestamp with time zone,
+    fence bigint NOT NULL,
+    worker_id bigint,
+    priority smallint NOT NULL,
+    attempts smallint NOT NULL,
+    cancel_requested boolean DEFAULT false NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    progress jsonb,
+    CONSTRAINT attempts_range CHECK (((attempts >= 1) AND (attempts <= 100))),
+    CONSTRAINT one_kind_of_lease CHECK (((worker_id IS NULL) <> (lease_expires_at IS NULL)))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='20000', autovacuum_vacuum_cost_delay='0');
+
+CREATE VIEW windlass.job_view AS
+ SELECT j.id,
+    j.queue,
+    j.kind,
+    j.priority,
+        CASE
+            WHEN (d.id IS NOT NULL) THEN d.status
+            WHEN (u.id IS NOT NULL) THEN 'running'::text
+            WHEN (r.attempts > 0) THEN 'retrying'::text
+            WHEN (r.id IS NOT NULL) THEN 'queued'::text
+            ELSE NULL::text
+        END AS status,
+    COALESCE(d.attempts, u.attempts, r.attempts) AS attempts,
+    j.max_attempts,
+    ( SELECT f.error
+           FROM windlass.failures f
+          WHERE ((f.id = j.id) AND (NOT f.cleared))
+          ORDER BY f.fence DESC
+         LIMIT 1) AS last_error,
+    COALESCE(d.run_at, u.run_at, r.run_at) AS run_at,
+    j.created_at,
+    COALESCE(d.finished_at, u.started_at, r.entered_at) AS updated_at,
+    COALESCE(d.started_at, u.started_at) AS started_at,
+    d.finished_at,
+    COALESCE(u.cancel_requested, false) AS cancel_requested,
+    u.progress,
+    d.result,
+    j.payload,
+    j.timeout_seconds,
+    j.idempotency_key,
+    COALESCE(d.fence, u.fence, r.last_fence) AS fence,
+    COALESCE(d.worker_id, u.worker_id) AS worker_id,
+    u.lease_expires_at
+   FROM (((windlass.jobs j
+     LEFT JOIN windlass.done d ON ((d.id = j.id)))
+     LEFT JOIN windlass.running u ON ((u.id = j.id)))
+     LEFT JOIN windlass.ready r ON ((r.id = j.id)));
+
+CREATE VIEW windlass.job_reading AS
+ SELECT id,
+    kind,
+    status,
+    attempts,
+    max_attempts,
+    last_error,
+    (payload)::text AS payload,
+    windlass.rfc3339(run_at) AS run_at,
+    idempotency_key,
+    windlass.rfc3339(created_at) AS created_at,
+    windlass.rfc3339(updated_at) AS updated_at,
+    queue,
+    priority,
+    cancel_requested,
+    (result)::text AS result,
+    (progress)::text AS progress,
+    windlass.rfc3339(started_at) AS started_at,
+    windlass.rfc3339(finished_at) AS finished_at,
+    timeout_seconds
+   FROM windlass.job_view;
+
+CREATE TABLE windlass.queues (
+    name text NOT NULL,
+    paused_at timestamp with time zone,
+    CONSTRAINT name_length CHECK (((length(name) >= 1) AND (length(name) <= 128)))
+);
+
+CREATE TABLE windlass.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    oldest_code integer NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT oldest_code_range CHECK (((oldest_code >= 0) AND (oldest_code <= version)))
+);
+
+CREATE TABLE windlass.workers (
+    id bigint NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
+    lost_at timestamp with time zone,
+    pid integer NOT NULL,
+    slot smallint NOT NULL,
+    name text NOT NULL,
+    host text NOT NULL,
+    pool text NOT NULL
+);
+
+ALTER TABLE windlass.workers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME windlass.workers_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY windlass.done
+    ADD CONSTRAINT done_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY windlass.failures
+    ADD CONSTRAINT failures_pkey PRIMARY KEY (id, fence);
+
+ALTER TABLE ONLY windlass.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY windlass.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY windlass.queues
+    ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY windlass.running
+    ADD CONSTRAINT running_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY windlass.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY windlass.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX done_cancelled ON windlass.done USING btree (id) WHERE (status = 'cancelled'::text);
+
+CREATE INDEX done_failed ON windlass.done USING btree (id) WHERE (status = 'failed_permanent'::text);
+
+CREATE INDEX done_kind_status ON windlass.done USING btree (kind, status, id);
+
+CREATE INDEX idempotency_keys_expiry ON windlass.idempotency_keys USING btree (expires_at) WHERE (expires_at < 'infinity'::timestamp with time zone);
+
+CREATE INDEX jobs_kind ON windlass.jobs USING btree (kind, id);
+
+CREATE UNIQUE INDEX ready_id ON windlass.ready USING btree (id);
+
+CREATE INDEX ready_order ON windlass.ready USING btree (queue, kind, priority, run_at, id);
+
+CREATE INDEX ready_retrying ON windlass.ready USING btree (id) WHERE (attempts > 0);
