@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _TAIL_LINES = 15
 _LONGEST_LINE = 64 * 1024
@@ -192,16 +192,21 @@ class Processes:
         return late
 
 
+def tell(line: str | bytes) -> None:
+    """Writes a line to standard output, past Python's buffer.
+
+    A reader that went away, a closed terminal or a full disk must not end the service, nor spoil its exit code.
+    """
+    left = memoryview((line.encode() if isinstance(line, str) else line) + b"\n")
+    with suppress(OSError):
+        while left:
+            left = left[os.write(sys.stdout.fileno(), left) :]
+
+
 def on_terminal(plain: bool) -> Show:
-    """Writes each line to standard output behind its role's name; with `plain`, JSON lines go as they are."""
+    """Tells each line with the name of its role before it; with `plain`, lines of JSON go as they are."""
 
     def show(role: str, line: bytes) -> None:
-        prefix = b"" if plain and line.startswith(b"{") else f"{role:<8}| ".encode()
-        # A reader that went away, or a full disk, must not end the service.
-        try:
-            sys.stdout.buffer.write(prefix + line + b"\n")
-            sys.stdout.buffer.flush()
-        except OSError:
-            pass
+        tell(line if plain and line.startswith(b"{") else f"{role:<8}| ".encode() + line)
 
     return show

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import NoReturn
 
 import click
 import urllib3
@@ -13,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from app.commands import up_settings
 from app.commands.console import Failure
 from app.commands.data_folder import DataFolder
-from app.commands.processes import Processes, Role, StopAsked, on_terminal
+from app.commands.processes import Processes, Role, StopAsked, on_terminal, tell
 from app.commands.roles import OWNER
 from sql.embedded import EmbeddedFailure, EmbeddedServer
 
@@ -44,9 +45,11 @@ def _run(folder: DataFolder, environ: dict[str, str], processes: Processes, last
     last_to_first.callback(os.close, lock)
     plan.check_addresses()
     folder.record(record)
+    server = None
     if "DATABASE_URL" not in environ:
-        environ["DATABASE_URL"] = _database(folder, plan.stop_seconds, last_to_first)
-        record = replace(record, database_url=environ["DATABASE_URL"])
+        server = _database(folder, plan.stop_seconds, last_to_first)
+        environ["DATABASE_URL"] = server.url
+        record = replace(record, database_url=server.url)
     environ[OWNER] = str(os.getpid())
 
     last_to_first.callback(_stop, processes, plan.stop_seconds)
@@ -55,18 +58,21 @@ def _run(folder: DataFolder, environ: dict[str, str], processes: Processes, last
     _await_answer(processes, web, f"{plan.url}/healthz")
     _await_answer(processes, worker, plan.metrics_url)
     folder.record(replace(record, url=plan.url))
-    click.echo(
+    database = server.home if server else "that of DATABASE_URL"
+    tell(
         f"windlass is up; Ctrl-C stops it\n"
         f"  API      {plan.url}/jobs\n"
         f"  docs     {plan.url}/docs\n"
         f"  metrics  {plan.url}/metrics (web), {plan.metrics_url} (pool)\n"
-        f"  data     {folder.path}\n"
+        f"  data     {folder.path}; the database: {database}\n"
         f"try `windlass demo` in another shell"
     )
-    processes.until(lambda: processes.ended is not None)
+    processes.until(lambda: processes.ended is not None or not (server is None or server.running))
     # A platform that ends us may signal every process at once, and a role can be quicker than we are.
     processes.until(lambda: False, _TO_ALL_SECONDS)
-    _fail(processes.ended, "ended by itself")
+    if processes.ended:
+        _fail(processes.ended, "ended by itself")
+    raise Failure(f"the keeper of PostgreSQL ended by itself; the server's log is {server and server.log}")
 
 
 def _lock_of_roles(folder: DataFolder, processes: Processes, seconds: float) -> int:
@@ -79,20 +85,21 @@ def _lock_of_roles(folder: DataFolder, processes: Processes, seconds: float) -> 
         return bool(held)
 
     if not taken():
-        click.echo(f"an earlier windlass up was killed: waiting for its roles to drain (at most {seconds:.0f} s)")
+        tell(f"an earlier windlass up was killed: waiting for its roles to drain (at most {seconds:.0f} s)")
         if not processes.until(taken, seconds):
             raise Failure(f"roles of an earlier windlass up on {folder.path} still run: end them first")
     return held[0]
 
 
-def _database(folder: DataFolder, stop_seconds: float, last_to_first: ExitStack) -> str:
+def _database(folder: DataFolder, stop_seconds: float, last_to_first: ExitStack) -> EmbeddedServer:
     # Roles that outlive a killed `up` get all their time, and a little more, before their sessions are ended.
     server = EmbeddedServer(folder.postgresql, smart_seconds=stop_seconds + 5)
     last_to_first.callback(server.stop)
     try:
-        return server.start()
+        server.start()
     except EmbeddedFailure as error:
         raise Failure(str(error)) from error
+    return server
 
 
 def _start(processes: Processes, name: str, environ: Mapping[str, str], lock: int) -> Role:
@@ -123,15 +130,14 @@ def _await_answer(processes: Processes, role: Role, url: str) -> None:
         _fail(processes.ended, "did not start")
 
 
-def _fail(role: Role | None, what: str) -> None:
-    if role is not None:
-        role.listen()
-        said = "".join(f"\n  {line}" for line in role.tail) or " nothing"
-        raise Failure(f"{role.name} {what} ({role.exit}); the last it said:{said}")
+def _fail(role: Role, what: str) -> NoReturn:
+    role.listen()
+    said = "".join(f"\n  {line}" for line in role.tail) or " nothing"
+    raise Failure(f"{role.name} {what} ({role.exit}); the last it said:{said}")
 
 
 def _stop(processes: Processes, seconds: float) -> None:
-    click.echo(f"stopping: web, pool, database (at most {seconds:.0f} s)")
+    tell(f"stopping: web, pool, database (at most {seconds:.0f} s)")
     late = processes.stop(seconds)
     if late:
         raise Failure(

@@ -1,7 +1,6 @@
 """`windlass demo`: what it needs, and that it does not call anything done that was not."""
 
 import json
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.service import WINDLASS, Surroundings
+from support.service import Surroundings
 
 
 @pytest.fixture
@@ -46,27 +45,11 @@ def test_demo_tells_kinds_attempts_and_evidence(surroundings: Surroundings) -> N
 
 def test_demo_watches_on_a_terminal_with_a_live_bar(surroundings: Surroundings) -> None:
     surroundings.up()
-    ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [WINDLASS, "demo"],
-        env=surroundings.environ | {"TERM": "xterm", "COLUMNS": "100"},
-        cwd=surroundings.folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    said = b""
-    try:
-        while part := os.read(ours, 65536):
-            said += part
-    except OSError:
-        pass
-    os.close(ours)
-    assert process.wait(10) == 0, said
-    assert b"resize_image" in said
-    assert "━".encode() in said
-    assert b"8/8" in said
+    with surroundings.terminal("demo") as terminal:
+        assert terminal.wait(60) == 0, terminal.said
+        assert "resize_image" in terminal.said
+        assert "━" in terminal.said
+        assert "8/8" in terminal.said
 
 
 def test_demo_without_up_says_to_start_it(surroundings: Surroundings) -> None:

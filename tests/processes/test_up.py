@@ -217,3 +217,53 @@ def test_a_folder_named_app_where_it_is_started_is_not_taken_for_ours(there: Sur
         (there.folder / name / "__init__.py").write_text("raise SystemExit('somebody else')\n")
     there.up()
     assert there.run("ping").returncode == 0
+
+
+def test_ctrl_c_at_a_terminal_reaches_up_alone_and_ends_all(there: Surroundings) -> None:
+    del there.environ["LOG_FORMAT"]
+    with there.terminal("up") as terminal:
+        until(lambda: "windlass is up" in terminal.said, 60, "windlass up is ready")
+        job = _enqueue(there, "summarize_text", {"text": "One. Two."})
+        until(lambda: _status(there, job) == "succeeded", 20)
+        # Text with the name of the role before it, because this is a terminal.
+        assert "\nweb     | " in terminal.said
+        assert "\nworker  | " in terminal.said
+        assert '{"' not in terminal.said
+        terminal.press(b"\x03\x03")
+        assert terminal.wait(GONE_SECONDS) == 0, terminal.said
+        assert "supervisor: draining" in terminal.said
+    assert there.everybody() == []
+
+
+def test_a_terminal_that_is_closed_ends_all(there: Surroundings) -> None:
+    with there.terminal("up") as terminal:
+        until(lambda: "windlass is up" in terminal.said, 60, "windlass up is ready")
+    until(lambda: not there.everybody(), GONE_SECONDS, "nothing is left running")
+
+
+def test_an_output_nobody_reads_any_more_does_not_end_up(there: Surroundings) -> None:
+    up = there.up()
+    up.stop_reading()
+    job = _enqueue(there, "summarize_text", {"text": "One. Two."})
+    until(lambda: _status(there, job) == "succeeded", 20)
+    up.signal(signal.SIGTERM)
+    assert up.process.wait(GONE_SECONDS) == 0
+    assert there.everybody() == []
+
+
+def test_a_database_that_is_restarted_by_its_keeper_ends_nothing(here: Surroundings) -> None:
+    up = here.up()
+    [postmaster] = here.database()
+    os.kill(postmaster, signal.SIGKILL)
+    until(lambda: here.database() not in ([], [postmaster]), 20, "the keeper starts it again")
+    until(lambda: here.run("enqueue", "--kind", "external", "--json", "1").returncode == 0, 20)
+    assert not up.ended
+
+
+def test_a_keeper_that_dies_ends_up_with_its_name(here: Surroundings) -> None:
+    up = here.up()
+    [keeper] = here.roles("keeper")
+    os.kill(keeper, signal.SIGKILL)
+    assert up.wait(GONE_SECONDS) == 1
+    assert "the keeper of PostgreSQL ended by itself; the server's log is /" in up.output
+    until(lambda: not here.everybody(), 10)

@@ -1,14 +1,17 @@
 """The `windlass` command as a process of its own, with addresses and a data folder that nobody else uses."""
 
+import codecs
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -65,6 +68,15 @@ class Surroundings:
         self._started.append(Running(command, self.environ | variables, self.folder))
         return self._started[-1]
 
+    @contextmanager
+    def terminal(self, *arguments: str) -> Iterator["Terminal"]:
+        """A `windlass` command at a terminal of its own, which is closed in the end."""
+        terminal = Terminal(arguments, self.environ, self.folder)
+        try:
+            yield terminal
+        finally:
+            terminal.close()
+
     def up(self, **variables: str) -> "Running":
         """A `windlass up` that is ready."""
         running = self.start("up", **variables)
@@ -83,7 +95,7 @@ class Surroundings:
                 continue
             if belongs and alive(int(entry.name)):
                 found.append(int(entry.name))
-        return found + self._database()
+        return found + self.database()
 
     def end(self) -> None:
         """Ends what still runs."""
@@ -92,7 +104,7 @@ class Surroundings:
 
     def roles(self, name: str) -> list[int]:
         """The processes that lead a role, each in a session of its own."""
-        words = {"web": b"app.wsgi:app", "worker": b"workerpool"}[name]
+        words = {"web": b"app.wsgi:app", "worker": b"workerpool", "keeper": b"sql.embedded"}[name]
         return [
             pid
             for pid in self.everybody()
@@ -109,8 +121,8 @@ class Surroundings:
             running.hear_out()
         shutil.rmtree(self.folder)
 
-    def _database(self) -> list[int]:
-        # PostgreSQL has an environment of its own.
+    def database(self) -> list[int]:
+        """The server of an embedded PostgreSQL, which has an environment of its own."""
         try:
             pid = int((self.folder / "data/postgresql/data/postmaster.pid").read_text().split()[0])
         except (OSError, ValueError, IndexError):
@@ -133,6 +145,7 @@ class Running:
             start_new_session=True,
         )
         self.output = ""
+        self._deaf = False
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -166,6 +179,10 @@ class Running:
                 self.process.kill()
         self.process.wait()
 
+    def stop_reading(self) -> None:
+        """Closes our end of its output after the next line, as `| head` would."""
+        self._deaf = True
+
     def hear_out(self) -> None:
         """Waits for the last of its output: whoever could write it is gone."""
         self._reader.join(20)
@@ -175,6 +192,67 @@ class Running:
         with self.process.stdout as said:
             for line in said:
                 self.output += line
+                if self._deaf:
+                    return
+
+
+class Terminal:
+    """A command at a pseudo-terminal that is its controlling one, as in somebody's window."""
+
+    _LEAD = (
+        "import fcntl, os, sys, termios\n"
+        "os.setsid()\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+
+    def __init__(self, arguments: Sequence[str], environ: dict[str, str], folder: Path) -> None:
+        self._window, inside = os.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self._LEAD, WINDLASS, *arguments],
+            env=environ | {"TERM": "xterm", "COLUMNS": "100"},
+            cwd=folder,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+        )
+        os.close(inside)
+        self.said = ""
+        self._leave = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self._closed = False
+
+    def press(self, keys: bytes) -> None:
+        """What the keyboard would send; b"\x03" is Ctrl-C."""
+        os.write(self._window, keys)
+
+    def wait(self, seconds: float) -> int:
+        """The command's exit code, once it is gone and all it said is in `said`."""
+        code = self.process.wait(seconds)
+        self._reader.join(seconds)
+        return code
+
+    def close(self) -> None:
+        """As closing the window: the kernel sends SIGHUP."""
+        if not self._closed:
+            self._closed = True
+            # The reader must be gone before the descriptor is: another file could get its number.
+            self._leave.set()
+            self._reader.join(5)
+            os.close(self._window)
+        self.process.wait(60)
+
+    def _read(self) -> None:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        while not self._leave.is_set():
+            if not select.select([self._window], [], [], 0.1)[0]:
+                continue
+            try:
+                self.said += decode(os.read(self._window, 65536)).replace("\r\n", "\n")
+            except OSError:
+                # Nobody has the other side open any more.
+                return
 
 
 class HeldWebhooks:
