@@ -61,6 +61,7 @@ class Connection:
         try:
             self._raw.autocommit = False
             yield
+            self._check_owner()
             self._raw.commit()
         except psycopg2.Error as error:
             self._broken = True
@@ -69,7 +70,7 @@ class Connection:
             self._roll_back()
             raise
         finally:
-            if not self._broken and not self._raw.closed:
+            if self._is_owner and not self._broken and not self._raw.closed:
                 self._raw.autocommit = True
         self._check_notices()
 
@@ -115,7 +116,7 @@ class Connection:
 
     def close(self) -> None:
         """Ends the session. A connection of another process is left alone: closing it would end the owner's."""
-        if self._pid == os.getpid():
+        if self._is_owner:
             self._raw.close()
 
     def _raw_cursor(self) -> psycopg2.extensions.cursor:
@@ -143,29 +144,41 @@ class Connection:
             raise UnknownCommit("committed on the primary only: the wait for its standby was cancelled")
 
     def _roll_back(self) -> None:
+        if not self._is_owner:
+            # Forked inside the transaction: it is still the parent's.
+            return
         try:
             self._raw.rollback()
         except psycopg2.Error:
             self._broken = True
 
+    @property
+    def _is_owner(self) -> bool:
+        return self._pid == os.getpid()
+
     def _check_owner(self) -> None:
-        if self._pid != os.getpid():
+        if not self._is_owner:
             raise ConnectionOfAnotherProcess(
                 f"connection of process {self._pid} used in process {os.getpid()}: open one after the fork"
             )
 
     def _translate(self, error: psycopg2.Error) -> NoReturn:
-        code = error.pgcode
-        if self._raw.closed or code is None or code[:2] == "08" or code in _SESSION_ENDED:
+        ours, code = translated(error), error.pgcode
+        lost = code is None and isinstance(ours, Unavailable)
+        if self._raw.closed or lost or (code or "")[:2] == "08" or code in _SESSION_ENDED:
             self._broken = True
-        raise translated(error) from error
+        raise ours from error
 
 
 def translated(error: psycopg2.Error) -> StorageError:
     """Our error for the driver's."""
     code = error.pgcode
     if code is None:
-        if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | psycopg2.DatabaseError):
+        # A lost link is one of these; the other kinds are calls the driver itself refused.
+        if (
+            isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+            or type(error) is psycopg2.DatabaseError
+        ):
             first_line = (str(error).strip().splitlines() or ["no answer"])[0]
             return Unavailable(f"the database cannot be reached: {first_line}")
         return StorageError(type(error).__name__)
@@ -189,8 +202,9 @@ def connect(
     connect_timeout_s: int = 3,
     link_timeout_s: int = 5,
 ) -> Connection:
-    """Opens a connection to `url` (a libpq URL, `postgres://` too, or a key=value string). Raises Unavailable.
+    """Opens a connection to `url` (a libpq URL, `postgres://` too, or a key=value string).
 
+    Raises Unavailable, or StorageError when the URL cannot be read.
     `link_timeout_s`: how long a dead link may hold a statement, about; 1 or more.
     """
     guards: dict[str, Any] = {
@@ -204,6 +218,10 @@ def connect(
     )
     try:
         given = psycopg2.extensions.parse_dsn(url)
+    except psycopg2.ProgrammingError:
+        # The driver's text repeats the URL, password and all.
+        raise StorageError("the database's address is no libpq URL (postgresql://…) and no list of key=value") from None
+    try:
         # What the URL says itself wins: somebody chose it.
         guards = {name: value for name, value in guards.items() if name not in given}
         options = f"{limits} {given.get('options', '')}".strip()

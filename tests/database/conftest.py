@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.database import open_connection
+from support.server import Server, embedded
 
 from sql.connection import Connection
 
@@ -21,3 +22,11 @@ def any_connection(any_url: str) -> Iterator[Connection]:
     opened = open_connection(any_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[Server]:
+    """A server whose settings tests may change; the server of this run may not be ours."""
+    server = embedded()
+    yield server
+    server.close()

@@ -1,0 +1,120 @@
+"""A commit whose wait for the standby was cancelled is neither success nor failure, and is said to be so.
+
+The server is told of a synchronous standby that does not exist, so every commit that wrote waits for ever.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.database import Databases, open_connection
+from support.server import Server
+from support.waiting import until
+from support.work import Meanwhile, add, claim, count, new_job
+
+from sql import jobs, stats
+from sql.connection import Connection
+from sql.errors import Unavailable, UnknownCommit
+
+
+@pytest.fixture
+def url(own_server: Server) -> Iterator[str]:
+    databases = Databases(own_server.url)
+    with databases.migrated() as url:
+        yield url
+    databases.close()
+
+
+@pytest.fixture
+def admin(url: str) -> Iterator[Connection]:
+    opened = open_connection(url)
+    yield opened
+    set_standby(opened, "")
+    opened.close()
+
+
+@pytest.fixture
+def writer(url: str) -> Iterator[Connection]:
+    opened = open_connection(url)
+    yield opened
+    opened.close()
+
+
+def set_standby(admin: Connection, name: str) -> None:
+    """Commits wait for a standby of that name from now on; for none when it is empty."""
+    admin.execute(f"alter system set synchronous_standby_names = '{name}'")
+    admin.execute("select pg_reload_conf()")
+    until(lambda: admin.fetch_one("show synchronous_standby_names") == (name,), message="the setting is read")
+
+
+def waiting_write(admin: Connection, writer: Connection, write: Callable[[], Any]) -> Meanwhile:
+    """The write, once it waits for the standby."""
+    writing = Meanwhile(writer, write)
+    waits = "select wait_event from pg_stat_activity where pid = %(pid)s"
+    until(lambda: admin.fetch_one(waits, pid=writing.backend) == ("SyncRep",), 20, "the commit waits")
+    return writing
+
+
+def cancel(admin: Connection, writing: Meanwhile) -> None:
+    admin.execute("select pg_cancel_backend(%(pid)s)", pid=writing.backend)
+
+
+def test_a_commit_whose_wait_was_cancelled_is_unknown_though_it_is_there(admin: Connection, writer: Connection) -> None:
+    set_standby(admin, "nobody")
+    writing = waiting_write(admin, writer, lambda: add(writer))
+    cancel(admin, writing)
+    with pytest.raises(UnknownCommit):
+        writing.answer()
+    assert count(admin, "jobs") == 1
+    assert writer.usable
+
+
+def test_so_is_the_commit_of_a_transaction(admin: Connection, writer: Connection) -> None:
+    def enqueue_two() -> None:
+        with writer.transaction():
+            add(writer)
+            add(writer)
+
+    set_standby(admin, "nobody")
+    writing = waiting_write(admin, writer, enqueue_two)
+    cancel(admin, writing)
+    with pytest.raises(UnknownCommit):
+        writing.answer()
+    assert count(admin, "jobs") == 2
+    assert writer.usable
+
+
+def test_the_replay_of_a_key_waits_like_the_first_request(admin: Connection, writer: Connection) -> None:
+    keyed = [new_job(idempotency_key="k", request_hash="r")]
+    (first,) = jobs.enqueue(writer, keyed)
+    set_standby(admin, "nobody")
+    replay = waiting_write(admin, writer, lambda: jobs.enqueue(writer, keyed))
+    set_standby(admin, "")
+    assert replay.answer() == [(first.id, False, True)]
+
+
+def test_what_writes_nothing_waits_for_nobody(admin: Connection, writer: Connection) -> None:
+    set_standby(admin, "nobody")
+    stats.ping(writer)
+    assert claim(writer) == []
+    assert stats.depths(writer) == []
+
+
+def test_a_session_ended_in_its_wait_is_unavailable(admin: Connection, writer: Connection) -> None:
+    set_standby(admin, "nobody")
+    writing = waiting_write(admin, writer, lambda: add(writer))
+    admin.execute("select pg_terminate_backend(%(pid)s)", pid=writing.backend)
+    with pytest.raises(Unavailable):
+        writing.answer()
+    assert not writer.usable
+
+
+def test_an_unknown_commit_does_not_spoil_the_next_answer(admin: Connection, writer: Connection) -> None:
+    set_standby(admin, "nobody")
+    writing = waiting_write(admin, writer, lambda: add(writer))
+    cancel(admin, writing)
+    with pytest.raises(UnknownCommit):
+        writing.answer()
+    set_standby(admin, "")
+    add(writer)
+    assert count(writer, "jobs") == 2
