@@ -22,6 +22,11 @@ def server(conn: Connection) -> list[str]:
     problems = []
     if int(settings["server_version_num"]) < _OLDEST_SERVER:
         problems.append(f"PostgreSQL {settings['server_version_num']} is too old: 15 or newer is needed")
+    if settings["server_encoding"] != "UTF8":
+        problems.append(
+            f"the database's encoding is {settings['server_encoding']}: text beyond it is refused; "
+            "create the database with encoding UTF8"
+        )
     for name, harm in _DURABLE.items():
         if settings[name] != "on":
             problems.append(f"{name} is {settings[name]}: {harm}; set it to on")

@@ -33,6 +33,6 @@ limit 100;
 select name, setting
 from pg_settings
 where name in (
-    'server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only',
+    'server_version_num', 'server_encoding', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only',
     'idle_in_transaction_session_timeout', 'max_connections')
 order by name;
