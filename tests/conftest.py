@@ -151,4 +151,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     left_out = config.stash.get(_LEFT_OUT, {})
     if left_out:
         reasons = ", ".join(f"{count} ({programs.reason(marker)})" for marker, count in left_out.items())
-        terminalreporter.write_line(f"left out: {reasons}; .ci/run installs the programs and leaves out none")
+        advice = "; .ci/run installs the programs and leaves out none" if left_out.keys() & programs.BY_MARKER else ""
+        terminalreporter.write_line(f"left out: {reasons}{advice}")
