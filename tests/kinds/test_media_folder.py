@@ -2,7 +2,9 @@
 
 import os
 import socket
-import threading
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,37 +114,37 @@ def test_a_plain_file_cannot_be_a_folder(root: Path) -> None:
         read(root, "inner/a.jpg/b.jpg")
 
 
-def test_a_file_exchanged_for_a_link_while_we_look_is_never_followed(root: Path) -> None:
-    """The race itself: a thread keeps exchanging a file and a folder for links that lead out."""
-    over = threading.Event()
-    inside, outside = root / "turn", root.parent
+EXCHANGE = """
+import os, sys
+os.chdir(sys.argv[1])
+print("ready", flush=True)
+while os.getppid() == int(sys.argv[2]):
+    os.link("plain.jpg", "next"); os.replace("next", "turn.jpg")
+    os.symlink("../secret.jpg", "next"); os.replace("next", "turn.jpg")
+"""
 
-    def exchange() -> None:
-        while not over.is_set():
-            (root / "file").write_bytes(b"picture")
-            os.replace(root / "file", root / "inner/a.jpg")
-            os.symlink(outside / "secret.jpg", root / "link")
-            os.replace(root / "link", root / "inner/a.jpg")
-            os.mkdir(inside)
-            os.rename(inside, root / "turned")
-            os.symlink(outside, inside)
-            os.unlink(inside)
-            os.rmdir(root / "turned")
 
-    thread = threading.Thread(target=exchange)
-    thread.start()
+def test_a_file_exchanged_for_a_link_between_look_and_open_is_not_followed(root: Path) -> None:
+    """The race itself: another process never stops exchanging a plain file for a link that leads out."""
+    (root / "plain.jpg").write_bytes(b"picture")
+    exchanging = subprocess.Popen([sys.executable, "-c", EXCHANGE, str(root), str(os.getpid())], stdout=subprocess.PIPE)
+    seen: dict[object, int] = {}
     try:
-        seen = set()
-        for _ in range(2000):
-            for path in ("inner/a.jpg", "turn/secret.jpg"):
-                try:
-                    seen.add(read(root, path))
-                except (PathRefused, FileNotFoundError):
-                    continue
+        assert exchanging.stdout is not None
+        exchanging.stdout.readline()
+        over = time.monotonic() + 1.5
+        while time.monotonic() < over:
+            try:
+                found: object = read(root, "turn.jpg")
+            except (PathRefused, FileNotFoundError) as error:
+                found = type(error)
+            seen[found] = seen.get(found, 0) + 1
     finally:
-        over.set()
-        thread.join()
+        exchanging.kill()
+        exchanging.communicate()
     assert b"secret" not in seen
+    assert seen[b"picture"] > 10
+    assert seen[PathRefused] > 10
 
 
 def test_a_target_is_replaced_in_one_step_and_only_when_all_is_written(root: Path) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,6 +56,10 @@ class Exchange(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     receiver: "Receiver"
 
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the DNS for a name of this address, which takes as long as the DNS likes.
+        TCPServer.server_bind(self)
+
     def get_request(self) -> tuple[Any, Any]:
         request, address = super().get_request()
         self.receiver.connections += 1
@@ -102,7 +107,9 @@ class Receiver:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.ending.set()
         self._server.shutdown()
         self._thread.join(10)
