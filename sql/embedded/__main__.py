@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--tcp-port", type=int, help="also listen on this loopback port")
     parser.add_argument("--not-durable", action="store_true", help="faster, and loses data when the machine stops")
     parser.add_argument("--smart-seconds", type=float, default=35.0, help="how long clients may take to leave")
-    parser.add_argument("--start-seconds", type=float, default=60.0, help="how long a start may take")
+    parser.add_argument("--start-seconds", type=float, default=120.0, help="how long a start may take")
     parser.add_argument("--owner", type=int, default=os.getppid(), help="the process to end with (the parent)")
     options = parser.parse_args()
 
@@ -39,8 +39,11 @@ def main() -> int:
         )
         keeper = Keeper(cluster, watch, _say, smart_seconds=options.smart_seconds, start_seconds=options.start_seconds)
         keeper.keep()
-    except (EmbeddedFailure, OSError) as error:
+    except EmbeddedFailure as error:
         _say({"error": str(error)})
+        return 1
+    except OSError as error:
+        _say({"error": f"the embedded PostgreSQL cannot be started: {error}"})
         return 1
     return 0
 

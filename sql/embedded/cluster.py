@@ -28,7 +28,6 @@ _HBA = """\
 # Written at every start. Over the socket the kernel says who asks; over TCP, where asked for, a password does.
 local all all peer map=windlass
 host all all 127.0.0.1/32 scram-sha-256
-host all all ::1/128 scram-sha-256
 """
 
 
@@ -101,7 +100,7 @@ class Cluster:
         (self.home / "pg_ident.conf").write_text(ident, encoding="utf-8")
         settings = {
             "port": self._tcp_port or _PORT,
-            "listen_addresses": "localhost" if self._tcp_port else "",
+            "listen_addresses": "127.0.0.1" if self._tcp_port else "",
             "unix_socket_directories": f'"{self._socket_dir()}"',
             "hba_file": self.home / "pg_hba.conf",
             "ident_file": self.home / "pg_ident.conf",
@@ -171,7 +170,7 @@ class Cluster:
             stderr=log,
             cwd=self.home,
             # The owner's environment holds tokens, and PG* variables would change what is started.
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": os.environ.get("TZ", ""), "HOME": str(self.home)},
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.home)},
             pass_fds=[lock],
             preexec_fn=before_exec,
         )

@@ -31,7 +31,7 @@ class EmbeddedServer:
         tcp_port: int | None = None,
         durable: bool = True,
         smart_seconds: float = 35.0,
-        start_seconds: float = 60.0,
+        start_seconds: float = 120.0,
     ) -> None:
         self._arguments = ["--data", os.path.abspath(data_dir)]
         if bin_dir is not None:
