@@ -6,6 +6,7 @@ flat. Rows that appear behind that cursor (a retry, a late commit, a stream nobo
 the start, whose cost grows with the dead rows and is therefore rationed.
 """
 
+import random
 import time
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ class Lane:
         self._streams: list[Stream] = []
         self._cursors: dict[tuple[str, int], tuple[str, str]] = {}
         self._turn = 0
+        self._served: dict[tuple[str, int], int] = {}
         self._next_scan = 0.0
         self._scan_seconds = 0.0
         self._due_at = float("inf")
@@ -70,16 +72,17 @@ class Lane:
         if not self._streams:
             return []
         claimed = leases.claim(conn, queue=self.queue, picks=self._picks(), limit=limit, worker_id=worker_id)
+        self._turn += 1
         for job in claimed:
-            self._cursors[job.kind, int(job.priority)] = (job.run_at, job.id)
+            stream = job.kind, int(job.priority)
+            self._cursors[stream] = (job.run_at, job.id)
+            self._served[stream] = self._turn
         return claimed
 
     def _picks(self) -> list[Pick]:
-        """Highest priority first; kinds of equal priority take turns at being first."""
-        self._turn += 1
-        count = len(self._streams)
-        order = sorted(range(count), key=lambda i: (-self._streams[i].priority, (i + self._turn) % count))
-        return [
-            Pick(stream.kind, stream.priority, *self._cursors.get((stream.kind, stream.priority), START))
-            for stream in (self._streams[i] for i in order)
-        ]
+        """Highest priority first; kinds of equal priority take turns: first is the one served longest ago."""
+        keys = [(stream.kind, stream.priority) for stream in self._streams]
+        # Not by counting claims: a higher priority served in every second one would keep a kind from its turn for ever.
+        # And not by name at first: where workers are soon replaced, each would begin with the same kind.
+        keys.sort(key=lambda key: (-key[1], self._served.get(key, random.random())))
+        return [Pick(*key, *self._cursors.get(key, START)) for key in keys]
