@@ -201,6 +201,13 @@ def test_a_module_that_does_not_load_stops_the_start_with_the_reason(source: str
     assert said in last
 
 
+def test_a_wrong_setting_of_a_shipped_kind_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_URL", "mail.example.org")
+    monkeypatch.setenv("WEBHOOK_ALLOW_NETS", "localhost")
+    with pytest.raises(KindError, match=r"SMTP_URL .*\nWEBHOOK_ALLOW_NETS "):
+        load()
+
+
 def test_a_module_of_ones_own_brings_its_kinds(tmp_path: Path) -> None:
     (tmp_path / "acme_jobs.py").write_text(
         "from marshmallow import Schema, fields\n"

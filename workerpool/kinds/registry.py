@@ -184,8 +184,16 @@ class Registry:
 def load(modules: Sequence[str] = ()) -> Registry:
     """Import the shipped kinds and `modules`, and return every kind declared in this process.
 
-    Raises KindError with the reason when a module cannot be imported or declares a kind wrongly.
+    Raises KindError with the reason when a module cannot be imported or declares a kind wrongly, and when a setting of
+    the shipped kinds is wrong: better no start than a mail server's misspelt address found by the first job.
     """
+    # Not above: `import workerpool`, which the supervisor and every author of a kind do, needs none of it.
+    from workerpool.kinds import settings
+
+    try:
+        settings.current()
+    except settings.SettingsError as error:
+        raise KindError(str(error)) from error
     for module in (*SHIPPED, *modules):
         try:
             importlib.import_module(module)
