@@ -128,7 +128,9 @@ class DataFolder:
         try:
             handle = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Failure(f"{self.path / name}: {error.strerror}") from error
+            raise Failure(
+                f"{self.path / name}: {error.strerror}; run as its owner, or set WINDLASS_DATA to another folder"
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

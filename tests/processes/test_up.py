@@ -232,6 +232,8 @@ def test_ctrl_c_at_a_terminal_reaches_up_alone_and_ends_all(there: Surroundings)
         terminal.press(b"\x03\x03")
         assert terminal.wait(GONE_SECONDS) == 0, terminal.said
         assert "supervisor: draining" in terminal.said
+        # What gunicorn says of a Ctrl-C of its own, which would cut requests short.
+        assert "Handling signal: int" not in terminal.said
     assert there.everybody() == []
 
 
