@@ -25,7 +25,11 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     from workerpool.kinds import registry
 
     app = flask.Flask(__name__, static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config.update(
+        MAX_BODY_BYTES=settings.max_body_bytes,
+        MAX_CONTENT_LENGTH=settings.max_body_bytes + 1,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+    )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # A doubled slash is an unknown path like any other, not a redirect with an HTML body.
     app.url_map.merge_slashes = False
@@ -45,6 +49,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     app.before_request(requests.begin)
     app.before_request(gate.check)
     app.after_request(requests.finish)
+    app.teardown_request(lambda _: database.give_back())
     errors.register(app)
 
     api = openapi.create_api(app)

@@ -1,49 +1,63 @@
-"""The web process's connections: one per thread, opened on the thread's first use, so always after the fork."""
+"""The web process's connections: one per thread, opened on the thread's first use, so always after the fork.
 
+A database that cannot be reached holds no request for 5 s, in whatever way it cannot be reached: a host that swallows
+packets, a link that dies under a statement, a server that is there and frozen.
+"""
+
+import os
+import socket
 import threading
 import time
+import weakref
 
 import sql.connection
 import sql.migrate
 from sql.connection import Connection
 from sql.errors import StorageError, Unavailable
 
-# Together they keep a request under 5 s when the database cannot be reached: 2 s to connect, or 3 s until a link that
-# went dead under a statement is given up.
 _CONNECT_SECONDS = 2
 _LINK_SECONDS = 3
-_STATEMENT_MS = 4000
-# While a host swallows packets each attempt takes the full 2 s. One thread at a time finds out whether it is back;
-# the others answer at once, or a queue of requests would wait one behind the other.
+# The server ends a slow statement itself; the watch is for a server that does nothing any more.
+_STATEMENT_MS = 3500
+_REQUEST_SECONDS = 4.0
+_WATCH_SECONDS = 0.25
+# While a host swallows packets each attempt takes its full time. One thread finds out whether it is back; the others
+# answer at once, or the requests in the queue would wait one behind the other.
 _HOLD_OFF_SECONDS = 1.0
 _SLOW_FAILURE_SECONDS = 0.5
 
 
 class Database:
-    """Hands out the calling thread's connection. Opening it is the only thing that waits."""
+    """Lends each thread its connection for one request at a time."""
 
     def __init__(self, url: str, application_name: str = "windlass-web") -> None:
         self._url = url
         self._application_name = application_name
         self._local = threading.local()
         self._closed_until = 0.0
+        self._watch = _Watch()
 
     def connection(self) -> Connection:
-        """This thread's connection, reopened if the server hung up. Raises Unavailable within 2 s a host."""
-        conn: Connection | None = getattr(self._local, "connection", None)
-        if conn is not None:
-            if conn.usable:
-                return conn
-            conn.close()
-            self._local.connection = None
-        if time.monotonic() < self._closed_until:
-            raise Unavailable("the database did not answer a moment ago")
-        conn = self._open()
-        self._local.connection = conn
-        return conn
+        """This thread's connection until `give_back`, reopened if the server hung up. Raises Unavailable."""
+        until = time.monotonic() + _REQUEST_SECONDS
+        kept: _Kept | None = getattr(self._local, "kept", None)
+        if kept is not None and not kept.connection.usable:
+            self.close()
+            kept = None
+        if kept is None:
+            kept = self._local.kept = _Kept(self._open())
+            self._watch.add(kept)
+        kept.lend(until)
+        return kept.connection
+
+    def give_back(self) -> None:
+        """The thread's request is over."""
+        kept: _Kept | None = getattr(self._local, "kept", None)
+        if kept is not None:
+            kept.take_back()
 
     def open(self, application_name: str) -> Connection:
-        """A connection of the caller's own, under the same limits. Raises Unavailable."""
+        """A connection of the caller's own. Raises Unavailable."""
         return sql.connection.connect(
             self._url,
             application_name=application_name,
@@ -54,12 +68,14 @@ class Database:
 
     def close(self) -> None:
         """Closes the calling thread's connection, if it has one."""
-        conn: Connection | None = getattr(self._local, "connection", None)
-        if conn is not None:
-            conn.close()
-            self._local.connection = None
+        kept: _Kept | None = getattr(self._local, "kept", None)
+        if kept is not None:
+            kept.close()
+            self._local.kept = None
 
     def _open(self) -> Connection:
+        if time.monotonic() < self._closed_until:
+            raise Unavailable("the database did not answer a moment ago")
         started = time.monotonic()
         try:
             conn = self.open(self._application_name)
@@ -73,3 +89,63 @@ class Database:
             conn.close()
             raise
         return conn
+
+
+class _Kept:
+    """A thread's connection, and how it can be cut while the thread waits on it inside libpq."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        # A descriptor of our own for the same socket: libpq may close its own at any moment, and the number be reused.
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._lock = threading.Lock()
+        self._until: float | None = None
+
+    def lend(self, until: float) -> None:
+        with self._lock:
+            self._until = until
+
+    def take_back(self) -> None:
+        with self._lock:
+            self._until = None
+
+    def cut_if_overdue(self) -> None:
+        with self._lock:
+            if self._until is None or time.monotonic() < self._until:
+                return
+            self._until = None
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        with self._lock:
+            self._until = None
+            self._socket.close()
+        self.connection.close()
+
+
+class _Watch:
+    """One thread per process that cuts overdue connections, started with the first one."""
+
+    def __init__(self) -> None:
+        self._kept: weakref.WeakSet[_Kept] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._pid: int | None = None
+
+    def add(self, kept: _Kept) -> None:
+        with self._lock:
+            self._kept.add(kept)
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name="database watch", daemon=True).start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(_WATCH_SECONDS)
+            with self._lock:
+                everyone = list(self._kept)
+            for kept in everyone:
+                kept.cut_if_overdue()

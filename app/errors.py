@@ -54,7 +54,7 @@ def _of_framework(error: HTTPException) -> Problem:
         log.error("unexpected failure", exc_info=error)
         return Internal()
     if isinstance(error, RequestEntityTooLarge):
-        limit = flask.current_app.config["MAX_CONTENT_LENGTH"]
+        limit = flask.current_app.config["MAX_BODY_BYTES"]
         return _framework_problem("payload_too_large", f"the body is larger than {limit} bytes", {})
     slug = _SLUGS.get(status, "bad_request")
     # 405 carries Allow; the rest of the framework's headers describe its HTML body.

@@ -14,6 +14,7 @@ import flask
 import marshmallow
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.problems import BadRequest, Invalid, UnsupportedMediaType, field_messages
 
@@ -77,7 +78,7 @@ _TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH} levels"
 def _check_depth(value: Any) -> None:
     # Level by level, not by recursion, and stopping at the limit: what the parser accepts may be 900 deep.
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for container in level:
             if type(container) is dict:
@@ -100,6 +101,23 @@ def _check_escapes(text: str, value: Any) -> None:
             raise BadRequest("the body holds half of a surrogate pair in a text, which cannot be stored") from error
 
 
+def _whole_body(req: flask.Request) -> bytes:
+    try:
+        body = req.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:
+        # The server's own, of its many kinds: a chunk without a size, a client that hung up.
+        raise BadRequest("the body cannot be read to its end") from error
+    # werkzeug reads a chunked body up to its limit and then takes it for whole, and gunicorn ends a body with its
+    # connection: so its limit is one byte more than ours, and the length is compared.
+    if len(body) > flask.current_app.config["MAX_BODY_BYTES"]:
+        raise RequestEntityTooLarge
+    if req.content_length is not None and len(body) < req.content_length:
+        raise BadRequest("the body is shorter than its Content-Length")
+    return body
+
+
 class Parser(FlaskParser):
     """webargs' parser with our JSON, our errors, and no silence about what a query string holds."""
 
@@ -111,7 +129,7 @@ class Parser(FlaskParser):
 
     def load_json(self, req: flask.Request, schema: marshmallow.Schema) -> Any:
         """The body. No body at all is `{}` where every field is optional, whatever its declared type."""
-        body = req.get_data()
+        body = _whole_body(req)
         if not body and not any(field.required for field in schema.fields.values()):
             return missing
         if not _JSON_TYPE.fullmatch(req.mimetype):
@@ -129,7 +147,7 @@ class Parser(FlaskParser):
         """The query; a parameter given twice is refused, because only one could count."""
         twice = [name for name, values in req.args.lists() if len(values) > 1]
         if twice:
-            raise Invalid.of({name[:64]: ["is given more than once"] for name in twice[:10]})
+            raise Invalid.of({name: ["is given more than once"] for name in twice})
         return super().load_querystring(req, schema)
 
     def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> Any:

@@ -1,6 +1,7 @@
 """Why a request is refused, in the words of the error body. Services raise these; `errors` turns them into answers."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 STATUSES: Mapping[str, int] = {
     "bad_request": 400,
@@ -16,6 +17,10 @@ STATUSES: Mapping[str, int] = {
     "internal": 500,
     "unavailable": 503,
 }
+
+
+_MOST_FIELDS = 50
+_LONGEST_NAME = 100
 
 
 class Problem(Exception):
@@ -91,10 +96,12 @@ class Invalid(Problem):
     slug = "validation"
 
     @classmethod
-    def of(cls, details: Mapping[str, list[str]], prefix: str = "") -> "Invalid":
-        """The problem of these fields; `prefix` opens its message."""
-        field, sentences = next(iter(details.items()))
-        return cls(f"{prefix}{field}: {sentences[0]}", details=details)
+    def of(cls, details: Mapping[str, list[str]]) -> "Invalid":
+        """The problem of these fields."""
+        # The client chooses the names of unknown fields; the answer to it stays small all the same.
+        bounded = {name[:_LONGEST_NAME]: list(said) for name, said in islice(details.items(), _MOST_FIELDS)}
+        field, sentences = next(iter(bounded.items()))
+        return cls(f"{field}: {sentences[0]}", details=bounded)
 
 
 class Unavailable(Problem):

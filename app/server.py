@@ -21,12 +21,12 @@ _settings = AppSettings.from_env()
 bind = _settings.bind
 workers = _settings.web_concurrency
 threads = _settings.web_threads
-worker_class = "gthread"
+worker_class = "app.worker.Worker"
 preload_app = True
 graceful_timeout = max(1, math.ceil(_settings.shutdown_grace_seconds))
 # Longer than what routers keep an idle connection for, so that they close it and never meet a closed one.
 keepalive = 100
-# Of a worker's main loop, which does nothing but hand out connections; requests have limits of their own.
+# Of one request, and of the worker's own loop, which does nothing but hand out connections.
 timeout = 60
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # It would write into a home directory and start a thread in the process that forks.

@@ -1,0 +1,50 @@
+"""gunicorn's threaded worker with two promises more: nobody who got through to it is left unanswered when it stops, and
+nobody holds one of its threads for ever by sending a byte now and then.
+"""
+
+import socket
+import time
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Set as gunicorn's `worker_class`. `timeout` is the longest that one request may take, reading it included."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._busy: dict[Any, float] = {}
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """gunicorn's; and once it stops, answers those already in the listener's queue, and then hangs it up.
+
+        gunicorn keeps it open until the last request is answered: whoever connects meanwhile would wait, and be reset.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                taken = -1
+                while taken != self.nr_conns:
+                    taken = self.nr_conns
+                    self.accept(listener)
+                listener.close()
+
+    def handle(self, conn: Any) -> Any:
+        """gunicorn's; in a thread of the pool, from the first byte of a request to the last of its answer."""
+        self._busy[conn] = time.monotonic() + self.cfg.timeout
+        try:
+            return super().handle(conn)
+        finally:
+            self._busy.pop(conn, None)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """gunicorn's, every second at least; and hangs up on requests that take too long."""
+        super().murder_keepalived(force)
+        now = time.monotonic()
+        for conn, until in list(self._busy.items()):
+            if now > until:
+                try:
+                    conn.sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
