@@ -29,11 +29,11 @@ HOSTS = [
 
 
 @pytest.fixture
-def listeners() -> Iterator[list[Receiver]]:
-    """Receivers on loopback, one port for both families, that must hear nothing."""
-    with Receiver() as four:
-        yield [four]
-        assert four.connections == 0
+def victim() -> Iterator[Receiver]:
+    """A receiver on loopback that must hear nothing."""
+    with Receiver() as receiver:
+        yield receiver
+        assert receiver.connections == 0
 
 
 def settings(port: int, nets: str = "") -> KindSettings:
@@ -49,17 +49,17 @@ def answer(address: str, port: int) -> Answer:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", HOSTS)
-def test_no_form_of_a_forbidden_address_is_connected_to(host: str, scheme: str, listeners: list[Receiver]) -> None:
-    port = listeners[0].port
+def test_no_form_of_a_forbidden_address_is_connected_to(host: str, scheme: str, victim: Receiver) -> None:
+    port = victim.port
     for attempt in (1, 2):
         with pytest.raises(Dead):
             deliver({"url": f"{scheme}://{host}:{port}/"}, a_run(attempt=attempt).context, settings(port), resolve)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1.", "localhost.", "2130706433."])
-def test_a_dot_at_the_end_changes_nothing(host: str, listeners: list[Receiver]) -> None:
+def test_a_dot_at_the_end_changes_nothing(host: str, victim: Receiver) -> None:
     """Whether the system's resolver knows such a name differs; that nothing is reached does not."""
-    port = listeners[0].port
+    port = victim.port
     with pytest.raises((Dead, Retry)):
         deliver({"url": f"http://{host}:{port}/"}, a_run().context, settings(port), resolve)
 
@@ -72,10 +72,8 @@ def test_no_form_of_a_forbidden_address_is_accepted_at_creation(host: str) -> No
 
 @pytest.mark.parametrize("bad", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "fd00::1"])
 @pytest.mark.parametrize("first", [True, False])
-def test_a_name_with_one_forbidden_answer_among_public_ones_is_refused(
-    bad: str, first: bool, listeners: list[Receiver]
-) -> None:
-    port = listeners[0].port
+def test_a_name_with_one_forbidden_answer_among_public_ones_is_refused(bad: str, first: bool, victim: Receiver) -> None:
+    port = victim.port
 
     def mixed(_host: str, port: int) -> Sequence[Answer]:
         answers = [answer("93.184.215.14", port), answer(bad, port)]
@@ -125,8 +123,8 @@ def test_every_attempt_is_checked_anew() -> None:
 @pytest.mark.parametrize(
     "location", ["http://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "/again", "file:///etc/passwd"]
 )
-def test_a_redirect_to_a_forbidden_address_is_not_followed(location: str, listeners: list[Receiver]) -> None:
-    where = location.format(port=listeners[0].port)
+def test_a_redirect_to_a_forbidden_address_is_not_followed(location: str, victim: Receiver) -> None:
+    where = location.format(port=victim.port)
     with Receiver(lambda exchange: exchange.reply(307, Location=where)) as receiver, pytest.raises(Retry):
         deliver(
             {"url": receiver.url},
