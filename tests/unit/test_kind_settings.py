@@ -70,7 +70,7 @@ def test_every_problem_is_told_at_once_one_line_each_and_no_secret_with_it() -> 
     with pytest.raises(SettingsError) as caught:
         KindSettings.from_env(WRONG)
     lines = str(caught.value).splitlines()
-    assert {line.split()[0] for line in lines} == set(WRONG)
+    assert {line.split(":")[0] for line in lines} == set(WRONG)
     assert len(lines) == len(WRONG)
     assert "canary" not in str(caught.value)
 
@@ -80,7 +80,7 @@ def test_every_problem_is_told_at_once_one_line_each_and_no_secret_with_it() -> 
     ["localhost", "127.0.0.1:0", "127.0.0.1/33", "127.0.0.1:70000", "[::1]:", "::1/129", "1.2.3.4/24", "*", "a b"],
 )
 def test_a_network_that_is_none_is_named(nets: str) -> None:
-    with pytest.raises(SettingsError, match="WEBHOOK_ALLOW_NETS must be a comma list of networks"):
+    with pytest.raises(SettingsError, match="WEBHOOK_ALLOW_NETS: must be a comma list of networks"):
         KindSettings.from_env({"WEBHOOK_ALLOW_NETS": nets})
 
 

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from environs import Env, EnvValidationError
 from marshmallow import ValidationError
 
 from workerpool.kinds.address_guard import AllowedNet, parse_allowed_nets
+from workerpool.kinds.environment import Environment, SettingsError
 from workerpool.kinds.payload import mail_address
 from workerpool.kinds.smtp_url import SmtpServer, parse_smtp_url
 
@@ -34,15 +34,12 @@ VARIABLES: Final = (
 )
 
 _DEFAULT_MAX_PIXELS: Final = 25_000_000
+# Pillow's own guard begins to act a little above this, and ours must come first.
+_MOST_PIXELS: Final = 89_000_000
 _SECRET_PREFIX: Final = "whsec_"
-_MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-class SettingsError(Exception):
-    """Settings that cannot be used: one line per problem, each the variable, what is wrong and what to do.
-
-    No line repeats the value of a variable that may hold a secret.
-    """
+__all__ = ["VARIABLES", "KindSettings", "SettingsError", "current"]
 
 
 @dataclass(frozen=True)
@@ -77,26 +74,18 @@ class KindSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> KindSettings:
         """Read and check all of them. Raises SettingsError with every problem, one line each."""
-        env: Any = _Environment(environ)
-        for name, parser in _PARSERS.items():
-            env.add_parser(name, _reporting(parser))
+        env = Environment(environ)
         settings = cls(
-            smtp=env.smtp_url("SMTP_URL", None),
-            smtp_from=env.mail_address("SMTP_FROM", None),
-            media_root=env.folder("MEDIA_ROOT", None),
-            image_max_pixels=env.pixels("IMAGE_MAX_PIXELS", _DEFAULT_MAX_PIXELS),
-            webhook_secrets=env.secrets("WEBHOOK_SECRET", ()),
-            webhook_allow_nets=env.networks("WEBHOOK_ALLOW_NETS", ()),
-            webhook_allow_ports=env.ports("WEBHOOK_ALLOW_PORTS", frozenset({80, 443})),
-            kind_modules=env.modules("KIND_MODULES", ()),
+            smtp=env.read("SMTP_URL", parse_smtp_url, None),
+            smtp_from=env.read("SMTP_FROM", _mail_address, None),
+            media_root=env.read("MEDIA_ROOT", _folder, None),
+            image_max_pixels=env.whole("IMAGE_MAX_PIXELS", _DEFAULT_MAX_PIXELS, 1, _MOST_PIXELS),
+            webhook_secrets=env.read("WEBHOOK_SECRET", _secrets, ()),
+            webhook_allow_nets=env.read("WEBHOOK_ALLOW_NETS", parse_allowed_nets, ()),
+            webhook_allow_ports=env.read("WEBHOOK_ALLOW_PORTS", _ports, frozenset({80, 443})),
+            kind_modules=env.kind_modules(),
         )
-        try:
-            env.seal()
-        except EnvValidationError as error:
-            problems: Mapping[str, list[str]] = error.error_messages  # type: ignore[assignment]
-            raise SettingsError(
-                "\n".join(f"{name} {text}" for name, texts in problems.items() for text in texts)
-            ) from None
+        env.check()
         return settings
 
 
@@ -113,31 +102,6 @@ def _parsed(values: tuple[str, ...]) -> KindSettings:
     return KindSettings.from_env(dict(zip(VARIABLES, values, strict=True)))
 
 
-class _Environment(Env):
-    """environs over a mapping of our choice, with an empty variable counting as unset."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__(eager=False)
-        self._mapping = environ
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        return self._mapping.get(env_key, "").strip() or default
-
-
-def _reporting(parser: Any) -> Any:
-    """`parser` with its ValueError turned into the error environs collects, and defaults passed through."""
-
-    def parse(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return parser(value)
-        except ValueError as error:
-            raise ValidationError(str(error)) from None
-
-    return parse
-
-
 def _mail_address(value: str) -> str:
     try:
         mail_address(value)
@@ -150,13 +114,6 @@ def _folder(value: str) -> Path:
     if "\x00" in value or not Path(value).is_absolute():
         raise ValueError(f"must be an absolute path, not {value!r}")
     return Path(value)
-
-
-def _pixels(value: str) -> int:
-    # Pillow's own guard begins to act a little above the upper bound, and ours must come first.
-    if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) or not 1 <= int(value) <= 89_000_000:
-        raise ValueError(f"must be a whole number from 1 to 89000000, not {value!r}")
-    return int(value)
 
 
 def _secrets(value: str) -> tuple[str, ...]:
@@ -181,23 +138,3 @@ def _ports(value: str) -> frozenset[int]:
         if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
             raise ValueError(f"must be a comma list of ports from 1 to 65535; {port!r} is none")
     return frozenset(map(int, ports))
-
-
-def _modules(value: str) -> tuple[str, ...]:
-    modules = tuple(each.strip() for each in value.split(",") if each.strip())
-    for module in modules:
-        if not _MODULE.fullmatch(module):
-            raise ValueError(f"must be a comma list of modules in dotted form; {module!r} is none")
-    return modules
-
-
-_PARSERS: Final = {
-    "smtp_url": parse_smtp_url,
-    "mail_address": _mail_address,
-    "folder": _folder,
-    "pixels": _pixels,
-    "secrets": _secrets,
-    "networks": parse_allowed_nets,
-    "ports": _ports,
-    "modules": _modules,
-}
