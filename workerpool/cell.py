@@ -15,6 +15,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from workerpool import proc
 from workerpool.entry import (
     ENTRIES,
     FENCE_AT,
@@ -132,20 +133,12 @@ class Cell:
     @property
     def alive(self) -> bool:
         """Not buried, and its process exists and is no zombie: what the kernel says."""
-        return self.living and self._process_state() not in {"", "Z", "X"}
+        return self.living and proc.state(self.pid) not in {"", "Z", "X"}
 
     @property
     def stopped(self) -> bool:
         """The process is held by SIGSTOP, a tracer or a shell."""
-        return self._process_state() in {"T", "t"}
-
-    def _process_state(self) -> str:
-        try:
-            with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as stat:
-                # The name before it is free text in parentheses and may itself hold one.
-                return stat.read().rpartition(")")[2].split()[0]
-        except (OSError, IndexError):
-            return ""
+        return proc.state(self.pid) in {"T", "t"}
 
     @contextmanager
     def held(self, patience: float = _PATIENCE_SECONDS) -> Iterator[bool]:

@@ -204,7 +204,7 @@ def test_a_module_that_does_not_load_stops_the_start_with_the_reason(source: str
 def test_a_wrong_setting_of_a_shipped_kind_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_URL", "mail.example.org")
     monkeypatch.setenv("WEBHOOK_ALLOW_NETS", "localhost")
-    with pytest.raises(KindError, match=r"SMTP_URL .*\nWEBHOOK_ALLOW_NETS "):
+    with pytest.raises(KindError, match=r"SMTP_URL: .*\nWEBHOOK_ALLOW_NETS: "):
         load()
 
 
