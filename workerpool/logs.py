@@ -2,8 +2,27 @@
 
 import logging
 import sys
+import traceback
+from types import TracebackType
 
 from pythonjsonlogger.json import JsonFormatter
+
+
+class _WithoutCauses:
+    """The driver's error behind one of ours quotes the row it was about, so only ours is shown."""
+
+    def formatException(
+        self, info: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        return "".join(traceback.format_exception(info[1], chain=False)).rstrip()
+
+
+class _Text(_WithoutCauses, logging.Formatter):
+    pass
+
+
+class _Json(_WithoutCauses, JsonFormatter):
+    pass
 
 
 def configure(log_format: str | None, level: str, process: str) -> None:
@@ -12,10 +31,8 @@ def configure(log_format: str | None, level: str, process: str) -> None:
     text = log_format == "text" or (log_format is None and sys.stderr.isatty())
     formatter: logging.Formatter
     if text:
-        formatter = logging.Formatter(f"%(asctime)s %(levelname)-7s {process}: %(message)s")
+        formatter = _Text(f"%(asctime)s %(levelname)-7s {process}: %(message)s")
     else:
-        formatter = JsonFormatter(
-            "%(levelname)s %(name)s %(message)s", timestamp=True, static_fields={"process": process}
-        )
+        formatter = _Json("%(levelname)s %(name)s %(message)s", timestamp=True, static_fields={"process": process})
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

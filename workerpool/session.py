@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, wait_random_exponential
 
 from sql.connection import Connection, connect
-from sql.errors import SchemaUnsupported, Unavailable
+from sql.errors import ConnectionOfAnotherProcess, Rejected, StorageError, Unavailable
 from sql.migrate import check_supported
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ class Session:
     def run(self, work: Callable[[Connection], T], *, unless: Callable[[], bool] = lambda: False) -> T:
         """The result of `work`, repeated through outages: it must be safe to send again.
 
-        Raises Abandoned when leaving or `unless`. A schema this code cannot work with is waited out as well: the
-        deploy that brought it will replace this process.
+        Raises Abandoned when leaving or `unless`, Rejected when the database refuses a value. A schema this code cannot
+        work with, or a right that was taken away, is waited out as well: a respawn would help it no sooner.
         """
         retrying = Retrying(
-            retry=retry_if_exception_type((Unavailable, SchemaUnsupported)),
+            retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.05, max=2),
             stop=lambda _: self._leaving() or unless(),
             sleep=self._wait,
@@ -56,9 +56,10 @@ class Session:
         )
         try:
             return self.once(work)
-        except (Unavailable, SchemaUnsupported):
+        except StorageError as error:
             # The retry machinery costs more than a statement, so the undisturbed way goes without it.
-            pass
+            if not _may_pass(error):
+                raise
         try:
             result: T = retrying(self.once, work)
             return result
@@ -105,3 +106,7 @@ class Session:
         # The first try and then every tenth: an outage of an hour must not fill a disk.
         if state.attempt_number % 10 == 1 and state.outcome is not None:
             log.warning("waiting for the database: %s", state.outcome.exception())
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, StorageError) and not isinstance(error, Rejected | ConnectionOfAnotherProcess)

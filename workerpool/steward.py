@@ -4,6 +4,7 @@ import logging
 import socket
 import time
 
+from sql import workers
 from sql.connection import Connection
 from sql.errors import SchemaUnsupported, StorageError, Unavailable
 from workerpool import exposition
@@ -75,10 +76,20 @@ class Steward:
         self._wake.hear(conn)
         for index, (duty, due_at) in enumerate(self._due):
             if time.monotonic() >= due_at or (woken and duty.at_once):
-                duty.run(conn)
+                self._do(duty, conn)
                 self._due[index] = (duty, time.monotonic() + duty.every)
                 # Prune may take a while; a hint must not.
                 self._wake.hear(conn)
+
+    @staticmethod
+    def _do(duty: Duty, conn: Connection) -> None:
+        try:
+            duty.run(conn)
+        except Unavailable:
+            raise
+        except StorageError as error:
+            # One that cannot be done must not keep the others from being done, nor the steward from living.
+            log.error("%s failed: %s", type(duty).__name__, error)
 
     def _on_connect(self, conn: Connection) -> None:
         if self._failures:
@@ -99,9 +110,15 @@ class Steward:
     def _last_pass(self) -> None:
         """Settles what the workers left; whatever fails here is rescued by another steward when the lease is over."""
         self._bury_orphans()
-        dead = [cell for cell in self._board.dead() if cell.role == WORKER]
+        dead = [cell.incarnation for cell in self._board.dead() if cell.role == WORKER]
+
+        def settle(conn: Connection) -> None:
+            self._reconcile.run(conn)
+            # A claim that the server still carries out for one of them is then rescued at once, by whoever comes next.
+            workers.lose(conn, dead)
+
         try:
-            self._session.once(lambda conn: self._reconcile.run(conn))
+            self._session.once(settle)
         except StorageError as error:
             log.warning("the last pass failed, %d workers' jobs wait for their lease: %s", len(dead), error)
 
@@ -109,10 +126,10 @@ class Steward:
         """A killed supervisor took its workers along and collected nobody: their deaths are recorded here."""
         if not self._board.orphaned:
             return
-        workers = [cell for cell in self._board.living() if cell.role == WORKER]
+        orphans = [cell for cell in self._board.living() if cell.role == WORKER]
         give_up_at = time.monotonic() + 0.3
-        while any(cell.alive for cell in workers) and time.monotonic() < give_up_at:
+        while any(cell.alive for cell in orphans) and time.monotonic() < give_up_at:
             self._inbox.wait(0.01)
-        for cell in workers:
+        for cell in orphans:
             if not cell.alive:
                 cell.bury("killed with its supervisor", cause="crashed")

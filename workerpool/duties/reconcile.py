@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from sql import hints, leases, workers
 from sql.connection import Connection
+from sql.errors import Rejected
 from sql.leases import Failure, Lease
 from sql.rows import Held
 from workerpool import metrics
@@ -105,8 +106,8 @@ def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> int:
         return 0
     # Nobody else holds a dead worker's lock, so the entries are always to be had.
     by_fence = {entry.fence: entry for entry in cell.entries() or ()}
-    for row in _ack_finished(conn, cell, held, by_fence):
-        metrics.jobs_completed.labels(row.kind, "succeeded").inc()
+    for row, status in _ack_finished(conn, cell, held, by_fence):
+        metrics.jobs_completed.labels(row.kind, status).inc()
     crashed, unstarted = [], []
     for row in held:
         entry = by_fence.get(row.fence)
@@ -128,17 +129,37 @@ def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> int:
     return retrying + _release(conn, cell, unstarted)
 
 
-def _ack_finished(conn: Connection, cell: Cell, held: Sequence[Held], by_fence: dict[int, Entry]) -> list[Held]:
+def _ack_finished(
+    conn: Connection, cell: Cell, held: Sequence[Held], by_fence: dict[int, Entry]
+) -> list[tuple[Held, str]]:
+    """Settles what is finished; those settled now, each with the status it went to."""
     finished = [
-        (row, entry) for row in held if (entry := by_fence.get(row.fence)) is not None and entry.state is State.FINISHED
+        (row, entry.result)
+        for row in held
+        if (entry := by_fence.get(row.fence)) is not None and entry.state is State.FINISHED
     ]
+    try:
+        return _ack(conn, cell, finished)
+    except Rejected:
+        return [settled for one in finished for settled in _ack_alone(conn, cell, one)]
+
+
+def _ack(conn: Connection, cell: Cell, finished: Sequence[tuple[Held, bytes | None]]) -> list[tuple[Held, str]]:
     if not finished:
         return []
-    results = [
-        (Lease(row.id, row.fence), None if entry.result is None else entry.result.decode()) for row, entry in finished
-    ]
+    results = [(Lease(row.id, row.fence), None if result is None else result.decode()) for row, result in finished]
     acked = leases.ack(conn, cell.incarnation, results)
-    return [row for row, _ in finished if row.id in acked]
+    return [(row, "succeeded") for row, _ in finished if row.id in acked]
+
+
+def _ack_alone(conn: Connection, cell: Cell, one: tuple[Held, bytes | None]) -> list[tuple[Held, str]]:
+    """One result the database refuses must hold back neither its neighbours nor the steward."""
+    try:
+        return _ack(conn, cell, [one])
+    except Rejected as error:
+        row = one[0]
+        refused = Failure(Lease(row.id, row.fence), f"the result cannot be stored: {error}", permanent=True)
+        return [(row, status) for status in leases.fail(conn, cell.incarnation, [refused]).values()]
 
 
 def _release(conn: Connection, cell: Cell, rows: Sequence[Held]) -> int:
