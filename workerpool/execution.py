@@ -35,13 +35,6 @@ def run(
     """
     kind = registry.get(job.kind)
     assert kind.handler is not None
-    try:
-        payload = registry.check(job.kind, json.loads(job.payload))
-    except PayloadInvalid as error:
-        return Dead(str(error))
-    except (ValueError, RecursionError) as error:
-        # The database stores what Python cannot read back: 1e5000, nesting beyond a thousand.
-        return Dead(f"the payload cannot be read: {type(error).__name__}")
     timeout = float(job.timeout_seconds)
     context = Context(
         JobView(job.id, job.kind, queue, int(job.attempt), int(job.max_attempts), int(job.fence)),
@@ -51,7 +44,7 @@ def run(
     )
     try:
         with interrupts.armed(timeout):
-            returned = kind.handler(payload, context)
+            returned = kind.handler(_payload(job, registry), context)
     except ToldToLeave:
         return Released()
     except DeadlineReached:
@@ -70,6 +63,19 @@ def run(
     return _succeeded(returned)
 
 
+def _payload(job: Claimed, registry: Registry) -> Any:
+    """As its kind's schema, whose code is the kind's author's, loads it. Raises Dead."""
+    try:
+        raw = json.loads(job.payload)
+    except (ValueError, RecursionError) as error:
+        # The database stores what Python cannot read back: 1e5000, nesting beyond a thousand.
+        raise Dead(f"the payload cannot be read: {type(error).__name__}") from None
+    try:
+        return registry.check(job.kind, raw)
+    except PayloadInvalid as error:
+        raise Dead(str(error)) from None
+
+
 def _succeeded(returned: Any) -> Outcome:
     """The result as JSON text that PostgreSQL can store and Python can read back."""
     if returned is None:
@@ -79,7 +85,7 @@ def _succeeded(returned: Any) -> Outcome:
         if "\\u0000" in text or _LONE_SURROGATE.search(text):
             # They would be refused, and the job would never settle.
             text = _as_json(_storable(returned))
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:
         return Dead(f"the handler's result is not JSON: {type(error).__name__}")
     if len(text) > RESULT_LIMIT:
         return Dead(f"the handler's result is longer than {RESULT_LIMIT} characters")

@@ -45,14 +45,18 @@ class Interrupts:
             yield
         finally:
             # An interrupt may still arrive on this very line; it is raised, and the caller takes it for the handler's.
+            # Either disarms, so none comes after that.
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if self._armed:
-            raise DeadlineReached
+        self._raise(DeadlineReached)
 
     def _on_quit(self, _number: int, _frame: FrameType | None) -> None:
         self.leaving = True
+        self._raise(ToldToLeave)
+
+    def _raise(self, interrupt: type[Interrupt]) -> None:
         if self._armed:
-            raise ToldToLeave
+            self._armed = False
+            raise interrupt

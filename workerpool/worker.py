@@ -181,6 +181,8 @@ class Worker:
             is_cancelled=lambda: self._is_cancelled(progress),
             report=progress.report,
         )
+        # Writing the outcome may have to wait for the database; that is no reason to be killed.
+        self._cell.kill_at = 0.0
         seconds = time.monotonic() - began
         metrics.job_duration.labels(job.kind).observe(seconds)
         self._pace.ran(job.kind, seconds)
