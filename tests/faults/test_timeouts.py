@@ -8,15 +8,17 @@ from support.tables import becomes, ended, put_one
 @pytest.mark.parametrize("how", ["sleeps", "cleans up", "a regular expression"])
 def test_a_handler_is_interrupted_at_its_deadline_and_its_worker_lives_on(shared: Shared, how: str) -> None:
     workers = shared.pool.registered()
-    job_id = put_one(shared.connection, "stick", {"how": how}, timeout=1)
-    job = becomes(shared.connection, job_id, "retrying", 3)
-    assert (job.attempts, job.last_error) == (1, "timed out after 1 s")
+    job = ended(shared.connection, put_one(shared.connection, "stick", {"how": how}, timeout=1, max_attempts=1))
+    assert (job.status, job.attempts, job.last_error) == ("failed_permanent", 1, "timed out after 1 s")
     assert shared.pool.registered() == workers
 
 
-def test_timeouts_use_up_the_attempts(shared: Shared) -> None:
-    job = ended(shared.connection, put_one(shared.connection, "stick", {"how": "sleeps"}, timeout=1, max_attempts=1))
-    assert (job.status, job.attempts, job.last_error) == ("failed_permanent", 1, "timed out after 1 s")
+def test_a_job_that_timed_out_is_tried_again(shared: Shared) -> None:
+    job_id = put_one(shared.connection, "stick", {"how": "sleeps", "times": 1}, timeout=1)
+    job = ended(shared.connection, job_id)
+    first, second = shared.effects.all("began", [job_id])
+    assert (job.status, job.attempts, job.last_error) == ("succeeded", 2, "timed out after 1 s")
+    assert 1 <= second.at - first.at < 2
 
 
 def test_a_handler_that_ends_within_a_second_of_its_deadline_keeps_its_own_end(shared: Shared) -> None:

@@ -126,6 +126,13 @@ def test_a_payload_of_another_shape_is_a_dead_letter(shared: Shared) -> None:
     assert job.last_error == "payload validation failed for summarize_text: text: Not a valid string."
 
 
+def test_a_schema_that_raises_something_else_is_a_failure_of_its_job_only(shared: Shared) -> None:
+    workers = shared.pool.registered()
+    job = ended(shared.connection, put_one(shared.connection, "touchy", {"n": 1}, max_attempts=1))
+    assert (job.status, job.last_error) == ("failed_permanent", "LookupError: no {'n': 1}")
+    assert shared.pool.registered() == workers
+
+
 def test_external_jobs_are_left_alone(shared: Shared) -> None:
     external = put_one(shared.connection, "external", {"any": "thing"})
     assert ended(shared.connection, put_one(shared.connection, "note")).status == "succeeded"

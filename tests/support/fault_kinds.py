@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from marshmallow import INCLUDE, Schema
+from marshmallow import INCLUDE, Schema, pre_load
 
 from support.effects import Effects
 from workerpool import Backoff, Context, Dead, Retry, kind
@@ -31,8 +31,9 @@ class Anything(Schema):
 
 @kind("note", payload=Anything)
 def note(payload: dict[str, Any], context: Context) -> Any:
-    """A quick job."""
+    """A quick job, or one that lasts `seconds`."""
     _effects.note(context, "ran")
+    _pass(payload.get("seconds", 0))
     return payload.get("result")
 
 
@@ -51,19 +52,21 @@ def gate(payload: dict[str, Any], context: Context) -> Any:
 
 
 @kind("die", payload=Anything)
-def die(payload: dict[str, Any], context: Context) -> None:
+def die(payload: dict[str, Any], context: Context) -> Any:
     """Ends its process in the way of `how`, in its first `times` attempts. Without `how` it is a quick job."""
     _effects.note(context, "began")
     if "how" in payload and context.attempt <= payload.get("times", 100):
         _deaths[payload["how"]]()
     _effects.note(context, "ran")
+    return payload.get("result")
 
 
-@kind("stick", payload=Anything)
+@kind("stick", payload=Anything, backoff=Backoff(base_seconds=0.0, cap_seconds=0.0))
 def stick(payload: dict[str, Any], context: Context) -> None:
-    """Outruns its time in the way of `how`."""
+    """Outruns its time in the way of `how`, in its first `times` attempts."""
     _effects.note(context, "began")
-    _stuck[payload["how"]]()
+    if context.attempt <= payload.get("times", 100):
+        _stuck[payload["how"]]()
 
 
 @kind("give", payload=Anything)
@@ -95,6 +98,17 @@ def report(payload: dict[str, Any], context: Context) -> None:
     while not _effects.is_open(context):
         context.check_cancelled()
         _pass(0.005)
+
+
+class Touchy(Schema):
+    @pre_load
+    def touch(self, data: dict[str, Any], **_: Any) -> NoReturn:
+        raise LookupError(f"no {data}")
+
+
+@kind("touchy", payload=Touchy)
+def touchy(_payload: dict[str, Any], _context: Context) -> None:
+    """Its schema fails in a way no schema should."""
 
 
 @kind("grow", payload=Anything)

@@ -24,7 +24,7 @@ class Pool:
     `folder` gets its log and its metric files; `effects` is where its handlers write.
     """
 
-    def __init__(self, database_url: str, folder: Path, effects: Effects, **settings: object) -> None:
+    def __init__(self, database_url: str, folder: Path, effects: Effects, /, **settings: object) -> None:
         self.folder, self.effects = folder, effects
         folder.mkdir(exist_ok=True)
         environ = {
@@ -97,6 +97,10 @@ class Pool:
     def _samples(self) -> list[tuple[str, dict[str, str], float]]:
         families = text_string_to_metric_families(self.page())
         return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+    def address(self) -> str:
+        """Host and port of its metrics."""
+        return self._metrics_url().split("/")[2]
 
     def _metrics_url(self) -> str:
         return until(lambda: re.findall(r"http://[\d.:]+/metrics", self.log), 10, "it says where its metrics are")[0]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+from support import memory_group
+
 # Servers live in sbin, which an ordinary user's PATH leaves out.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
@@ -23,14 +25,18 @@ class Program(NamedTuple):
 
 
 BY_MARKER = {
+    "needs_curl": Program("curl", ("curl",)),
     "needs_chromium": Program("Chromium", ("chromium", "chromium-browser", "google-chrome")),
     "needs_prometheus": Program("Prometheus", ("prometheus",)),
     "needs_postgres15": Program("PostgreSQL 15", ("/usr/lib/postgresql/15/bin/postgres",)),
     "needs_strace": Program("strace", ("strace",)),
     "needs_pgbouncer": Program("PgBouncer", ("pgbouncer",)),
 }
-# Not a program: an ordinary user cannot become another one, and is no worse off for it.
-NEEDS_ROOT = "needs_root"
+# Not programs: without these rights a test proves nothing, and whoever lacks them is no worse off for it.
+RIGHTS = {
+    "needs_root": (lambda: os.geteuid() == 0, "not run as root"),
+    "needs_memory_group": (memory_group.available, "no memory control group can be made here"),
+}
 
 
 def path_of(marker: str) -> Path:
@@ -42,14 +48,13 @@ def path_of(marker: str) -> Path:
 
 def reason(marker: str) -> str:
     """Why tests with `marker` are left out."""
-    return "not run as root" if marker == NEEDS_ROOT else f"{BY_MARKER[marker].label} is not installed"
+    return RIGHTS[marker][1] if marker in RIGHTS else f"{BY_MARKER[marker].label} is not installed"
 
 
 def split_by_presence(items: list[pytest.Item]) -> tuple[list[pytest.Item], dict[str, list[pytest.Item]]]:
     """The tests that can run here, and the others by the marker that forbids it."""
     absent = [marker for marker, program in BY_MARKER.items() if program.find() is None]
-    if os.geteuid() != 0:
-        absent.append(NEEDS_ROOT)
+    absent += [marker for marker, (granted, _) in RIGHTS.items() if not granted()]
     runnable: list[pytest.Item] = []
     left_out: dict[str, list[pytest.Item]] = {}
     for item in items:

@@ -1,7 +1,7 @@
 """Putting jobs into a test's database and looking at what became of them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from sql import hints, jobs
@@ -74,6 +74,7 @@ def running(connection: Connection) -> int:
     return int(row[0])
 
 
-def attempts(connection: Connection, job_ids: Iterable[str]) -> list[int]:
+def attempts(connection: Connection, job_ids: Sequence[str]) -> list[int]:
     """Of each job, in the order of `job_ids`."""
-    return [look(connection, job_id).attempts for job_id in job_ids]
+    found = jobs.find_many(connection, list(job_ids))
+    return [found[job_id].attempts for job_id in job_ids]

@@ -1,0 +1,39 @@
+"""Workers that have done enough are replaced, and nobody notices."""
+
+from collections import Counter
+
+from support.effects import Effects
+from support.pool_fixtures import StartPool
+from support.tables import attempts, drained, put
+from support.waiting import until
+
+from sql.connection import Connection
+
+
+def test_a_worker_is_replaced_after_its_number_of_jobs_and_no_job_is_lost(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    pool = start_pool(worker_max_jobs=7).ready()
+    ids = put(connection, "note", *({} for _ in range(70)))
+    assert drained(connection) == {"succeeded": 70}
+    assert set(attempts(connection, ids)) == {1}
+    ran = effects.all("ran")
+    assert Counter(effect.job for effect in ran) == Counter(ids)
+    assert max(Counter(effect.pid for effect in ran).values()) == 7
+    pool.ready()
+    until(lambda: pool.metric("worker_restarts_total", cause="recycled") >= 9)
+    assert pool.metric("worker_restarts_total", cause="crashed") == 0
+
+
+def test_a_worker_that_grew_too_large_is_replaced_after_its_job(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    pool = start_pool(worker_processes=1, worker_max_rss_mb=150).ready()
+    small = put(connection, "grow", {"mb": 1}, {"mb": 1})
+    assert drained(connection) == {"succeeded": 2}
+    large = put(connection, "grow", {"mb": 150}, {"mb": 1})
+    assert drained(connection) == {"succeeded": 4}
+    [first], [second], [third], [fourth] = (effects.all("ran", [job_id]) for job_id in (*small, *large))
+    assert first.pid == second.pid == third.pid != fourth.pid
+    assert set(attempts(connection, (*small, *large))) == {1}
+    assert pool.metric("worker_restarts_total", cause="recycled") == 1

@@ -1,0 +1,76 @@
+"""How soon an idle pool sees work."""
+
+import time
+
+import pytest
+from support.effects import Effects
+from support.pool_fixtures import StartPool
+from support.tables import ended, look, put_one
+
+from sql.connection import Connection
+
+
+def test_a_hint_wakes_an_idle_pool_long_before_it_polls(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    start_pool(poll_interval_ms=60_000).ready()
+    for _ in range(10):
+        put_at = time.monotonic()
+        job_id = put_one(connection, "note")
+        assert effects.wait_for("ran", job_id).at - put_at < 1
+        ended(connection, job_id)
+
+
+def test_without_a_hint_the_next_poll_finds_the_job(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    start_pool(poll_interval_ms=300).ready()
+    for _ in range(3):
+        put_at = time.monotonic()
+        job_id = put_one(connection, "note", hint=False)
+        # Two workers poll once an interval between them, each after at most one and a half of its own.
+        assert effects.wait_for("ran", job_id).at - put_at < 2 * 1.5 * 0.3 + 0.5
+        ended(connection, job_id)
+
+
+@pytest.mark.parametrize("hint", [True, False])
+def test_a_scheduled_job_starts_at_its_time_and_not_before(
+    start_pool: StartPool, connection: Connection, effects: Effects, hint: bool
+) -> None:
+    start_pool(poll_interval_ms=60_000 if hint else 200).ready()
+    now = connection.fetch_one("select windlass.rfc3339(now() + interval '1.5 seconds')")
+    assert now is not None
+    job_id = put_one(connection, "note", run_at=now[0], hint=hint)
+    job = ended(connection, job_id)
+    late = connection.fetch_one(
+        "select extract(epoch from d.started_at - j.run_at)::float8 from windlass.done as d"
+        " join windlass.job_view as j using (id) where d.id = %(id)s::uuid",
+        id=job_id,
+    )
+    assert late is not None
+    assert 0 <= late[0] < 0.5
+    assert look(connection, job_id).run_at == job.run_at == now[0]
+    assert len(effects.all("ran", [job_id])) == 1
+
+
+def test_higher_priority_goes_first(start_pool: StartPool, connection: Connection, effects: Effects) -> None:
+    pool = start_pool(worker_processes=1).ready()
+    busy = put_one(connection, "gate")
+    effects.wait_for("began", busy)
+    low, high, middle = (put_one(connection, "note", priority=priority) for priority in (-5, 9, 0))
+    effects.open_gate(busy)
+    for job_id in (low, high, middle):
+        ended(connection, job_id)
+    assert [effect.job for effect in effects.all("ran")] == [high, middle, low]
+    assert not pool.ended
+
+
+def test_a_paused_queue_hands_out_nothing(start_pool: StartPool, connection: Connection) -> None:
+    connection.execute("insert into windlass.queues (name, paused_at) values ('paused', now())")
+    start_pool(worker_queues="paused,default", poll_interval_ms=50).ready()
+    held = put_one(connection, "note", queue="paused")
+    for _ in range(5):
+        ended(connection, put_one(connection, "note"))
+    assert look(connection, held).status == "queued"
+    connection.execute("update windlass.queues set paused_at = null where name = 'paused'")
+    assert ended(connection, held).status == "succeeded"
