@@ -15,6 +15,7 @@ import flask
 from pythonjsonlogger.json import JsonFormatter
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+_LONGEST_CHAIN = 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id", "taskName"}
 
@@ -32,15 +33,20 @@ class _Discreet(logging.Formatter):
     """Tracebacks without what a database says of the values it was given."""
 
     def formatException(self, ei: ExcInfo) -> str:
-        lines = []
-        for line in traceback.TracebackException(*ei, compact=True).format() if ei[0] else ():
-            lines.append(line)
-        return _without_rows("".join(lines)).rstrip()
+        """The exception and what led to it, the first cause first."""
+        parts: list[str] = []
+        error = ei[1]
+        while error is not None and len(parts) < _LONGEST_CHAIN:
+            parts.append("".join(traceback.format_tb(error.__traceback__)) + _said(error))
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\nthen:\n".join(reversed(parts))
 
 
-def _without_rows(text: str) -> str:
-    # psycopg2's text is the server's message with its DETAIL, HINT and LINE: row values stand in any of them.
-    return re.sub(r"(psycopg2(?:\.\w+)+)(?:: .*?)?(?=\n\n|\n  File |\nTraceback |\Z)", r"\1", text, flags=re.DOTALL)
+def _said(error: BaseException) -> str:
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    # The driver's text is the server's message with its DETAIL and HINT: row values stand in any of them.
+    return name if kind.__module__.startswith("psycopg2") else f"{name}: {error}"
 
 
 class TextFormatter(_Discreet):

@@ -135,8 +135,13 @@ def document(app: flask.Flask, api: Api, gate: Gate, kinds: Registry) -> dict[st
                 _complete(operation, level, gate)
     schemas = whole["components"]["schemas"]
     _offer_kinds(schemas, kinds)
+    for parameter in whole["paths"]["/jobs"]["get"]["parameters"]:
+        if parameter["name"] == "kind":
+            parameter["schema"] = {"type": "string", "enum": list(kinds.names())}
     # flask-smorest's own, which nothing here refers to.
     schemas.pop("PaginationMetadata", None)
+    ours = {_response_name(status) for status in STATUSES.values()}
+    whole["components"]["responses"] = {n: r for n, r in whole["components"]["responses"].items() if n in ours}
     return whole
 
 
@@ -167,8 +172,10 @@ def _complete(operation: dict[str, Any], level: Level, gate: Gate) -> None:
             tokens.insert(0, {"ApiToken": []})
         operation["security"] = tokens if gate.needs_token(level) else [{}, *tokens]
     responses = operation["responses"]
+    # flask-smorest adds a 422 of its own wherever something is parsed.
+    statuses.update(int(status) for status in responses if int(status) >= 400)
     for status in statuses:
-        responses.setdefault(str(status), {"$ref": f"#/components/responses/{_response_name(status)}"})
+        responses[str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
     for response in responses.values():
         if "$ref" not in response:
             response["headers"] = header("X-Request-Id") | response.get("headers", {})
@@ -198,6 +205,7 @@ def _offer_kinds(schemas: dict[str, Any], kinds: Registry) -> None:
         )
         schemas[_component("NewJob", name)] = shape
         mapping[name] = f"#/components/schemas/{_component('NewJob', name)}"
+    schemas["Bulk"]["properties"]["jobs"]["items"] = {"$ref": "#/components/schemas/NewJob"}
     schemas["NewJob"] = {
         "oneOf": [{"$ref": reference} for reference in mapping.values()],
         "discriminator": {"propertyName": "kind", "mapping": mapping},

@@ -160,6 +160,16 @@ def test_clients_cannot_invent_series(client: FlaskClient) -> None:
     assert not any("BREW" in str(method) for method in methods)
 
 
+def test_queues_beyond_a_thousand_share_one_series(start_web: Callable[..., Web]) -> None:
+    web = start_web(WEB_CONCURRENCY="1")
+    for first in (0, 600):
+        jobs = [{"kind": "external", "payload": None, "queue": f"q{n}"} for n in range(first, first + 600)]
+        assert web.request("POST", "/jobs/bulk", {"jobs": jobs}).status == 200
+    series = [dict(labels) for name, labels in web.samples() if name == "jobs_enqueued_total"]
+    assert len(series) == 1001
+    assert web.value("jobs_enqueued_total", queue="(other)", kind="external") == 200
+
+
 def test_the_text_is_prometheus_text(client: FlaskClient) -> None:
     created(client, queue="a.b:c_d-e")
     response = client.get("/metrics")

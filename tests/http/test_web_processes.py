@@ -67,6 +67,12 @@ def test_a_module_of_kinds_that_does_not_import_stops_the_start_with_its_reason(
     assert "no_such_module_of_kinds" in said
 
 
+def test_the_file_in_deploy_is_the_same_configuration(start_web: Callable[..., Web]) -> None:
+    web = start_web("-c", "deploy/gunicorn.conf.py", WEB_CONCURRENCY="2")
+    assert {answer.status for answer in at_once(*[lambda: web.post_job()] * 8)} == {201}
+    assert web.value("jobs_enqueued_total", queue="default", kind="external") == 8
+
+
 def test_term_answers_what_was_asked_and_takes_nothing_new(
     start_web: Callable[..., Web], connection: Connection, open_another: Callable[[], Connection]
 ) -> None:
