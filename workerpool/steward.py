@@ -5,7 +5,7 @@ import socket
 import time
 
 from sql import workers
-from sql.connection import Connection
+from sql.connection import Connection, connect
 from sql.errors import SchemaUnsupported, StorageError, Unavailable
 from workerpool import exposition
 from workerpool.board import WORKER, Board, Cell
@@ -22,6 +22,8 @@ from workerpool.signals import Inbox
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 2.0
+# No duty takes as long, unless the database is so slow that nothing is lost by starting anew.
+_HUNG_SECONDS = 10.0
 
 
 class Steward:
@@ -34,6 +36,7 @@ class Steward:
         self._cell = cell
         self._inbox = inbox
         self._listener = listener
+        self._database_url = settings.database_url
         self._session = Session(
             settings.database_url,
             "windlass steward",
@@ -58,6 +61,7 @@ class Steward:
         exposition.serve(self._listener)
         while not self._leaving():
             woken = self._inbox.received and bool(self._inbox.take())
+            self._show_life()
             try:
                 self._session.once(lambda conn, woken=woken: self._pass(conn, woken))  # type: ignore[misc]
                 self._failures = 0
@@ -76,10 +80,15 @@ class Steward:
         self._wake.hear(conn)
         for index, (duty, due_at) in enumerate(self._due):
             if time.monotonic() >= due_at or (woken and duty.at_once):
+                self._show_life()
                 self._do(duty, conn)
                 self._due[index] = (duty, time.monotonic() + duty.every)
                 # Prune may take a while; a hint must not.
                 self._wake.hear(conn)
+
+    def _show_life(self) -> None:
+        # The supervisor replaces a steward that hangs: without one the leases end and the workers stop.
+        self._cell.kill_at = time.monotonic() + _HUNG_SECONDS
 
     @staticmethod
     def _do(duty: Duty, conn: Connection) -> None:
@@ -94,7 +103,7 @@ class Steward:
     def _on_connect(self, conn: Connection) -> None:
         if self._failures:
             self._outage_ended_at = time.monotonic()
-        self._wake.listen(conn)
+        self._wake.listen(conn, lambda: connect(self._database_url, application_name="windlass steward proof"))
 
     def _wait(self) -> None:
         seconds = min(due_at for _, due_at in self._due) - time.monotonic()

@@ -58,6 +58,15 @@ def test_a_killed_steward_is_replaced_and_leases_go_on(
     assert pool.metric("leases_expired_total") == 0
 
 
+def test_a_steward_that_hangs_is_replaced(start_pool: StartPool, connection: Connection, effects: Effects) -> None:
+    pool = start_pool(worker_processes=1).ready()
+    hung = pool.steward()
+    os.kill(hung, signal.SIGSTOP)
+    until(lambda: hung not in pool.everyone(), 12, "the supervisor kills it")
+    until(lambda: pool.said("hears the hints") == 2, message="another is at work")
+    effects.wait_for("ran", put_one(connection, "note"))
+
+
 def test_the_jobs_of_a_lost_host_are_back_within_the_lease_and_five_seconds(
     start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:
