@@ -5,8 +5,11 @@ import fcntl
 import logging
 import os
 import secrets
+import select
 import termios
 import time
+from collections.abc import Callable
+from contextlib import closing
 
 from sql import hints
 from sql.connection import Connection
@@ -25,30 +28,32 @@ class Wake:
     def __init__(self, write_fd: int, most: int) -> None:
         self._write_fd = write_fd
         self._most = most
-        self._proof = ""
-        self._proof_until = 0.0
 
-    def listen(self, conn: Connection) -> None:
-        """Starts to listen on a fresh connection, and sends itself a hint to prove that it hears."""
+    def listen(self, conn: Connection, connect: Callable[[], Connection]) -> None:
+        """Starts to listen on a fresh connection and says whether it hears; waits a second for that where it does not.
+
+        The proof goes over a connection of its own and is waited for in silence: a pooler that swallows LISTEN hands
+        on what comes while a statement of ours runs, our own NOTIFY first of all.
+        """
         hints.listen(conn)
-        self._proof = f"proof {secrets.token_hex(8)}"
-        self._proof_until = time.monotonic() + _PROOF_SECONDS
-        hints.hint(conn, self._proof)
-
-    def hear(self, conn: Connection) -> None:
-        """Wakes as many workers as jobs came since the last call."""
-        came = 0
-        for payload in conn.notifications():
-            if payload.isascii() and payload.isdigit():
-                came += min(int(payload[:9]), self._most)
-            elif payload == self._proof:
-                self._proof = ""
+        proof = f"proof {secrets.token_hex(8)}"
+        with closing(connect()) as other:
+            hints.hint(other, proof)
+        give_up_at = time.monotonic() + _PROOF_SECONDS
+        while (left := give_up_at - time.monotonic()) > 0:
+            select.select([conn.fileno()], [], [], left)
+            if proof in self.hear(conn):
                 log.info("hears the hints of enqueuers")
-        if self._proof and time.monotonic() > self._proof_until:
-            self._proof = ""
-            log.warning("polling only: a pooler between here and PostgreSQL swallows LISTEN")
+                return
+        log.warning("polling only: a pooler between here and PostgreSQL swallows LISTEN")
+
+    def hear(self, conn: Connection) -> list[str]:
+        """Wakes as many workers as jobs came since the last call; what was heard."""
+        heard = conn.notifications()
+        came = sum(min(int(payload[:9]), self._most) for payload in heard if payload.isascii() and payload.isdigit())
         if came:
             self.wake(came)
+        return heard
 
     def wake(self, count: int) -> None:
         """Leaves `count` bytes in the pipe, no more than there are workers: busy ones do not read them."""
