@@ -74,6 +74,16 @@ def test_a_key_whose_window_has_ended_makes_a_new_job_for_any_request(connection
     assert look(connection, first.id).status == "queued"
 
 
+def test_a_window_is_judged_by_the_instant_of_the_transaction_alone(connection: Connection) -> None:
+    # A statement that waited for a row must not judge one column before the end of the window and the next after it.
+    with connection.transaction():
+        first = ask(connection, seconds=1)
+        over = "select clock_timestamp() > expires_at from windlass.idempotency_keys"
+        until(lambda: connection.fetch_one(over) == (True,), message="the clock has passed the window")
+        assert ask(connection, seconds=1) == Enqueued(first.id, created=False, same_request=True)
+    assert ask(connection, seconds=1).created
+
+
 def test_a_replay_does_not_prolong_the_window(connection: Connection) -> None:
     expiry = "select expires_at from windlass.idempotency_keys"
     ask(connection, seconds=3600)
