@@ -222,6 +222,9 @@ def connect(
         # The driver's text repeats the URL, password and all.
         raise StorageError("the database's address is no libpq URL (postgresql://…) and no list of key=value") from None
     try:
+        if "," in given.get("host", ""):
+            # Of several hosts only the primary is of use; a standby that answers first would refuse every write.
+            guards["target_session_attrs"] = "read-write"
         # What the URL says itself wins: somebody chose it.
         guards = {name: value for name, value in guards.items() if name not in given}
         options = f"{limits} {given.get('options', '')}".strip()

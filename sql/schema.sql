@@ -13,7 +13,7 @@ CREATE FUNCTION windlass.uuid7() RETURNS uuid
 
 CREATE FUNCTION windlass.uuid7_floor(t timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (encode((SUBSTRING(int8send((floor((EXTRACT(epoch FROM t) * (1000)::numeric)))::bigint) FROM 3) || '\x70008000000000000000'::bytea), 'hex'::text))::uuid;
+    RETURN (encode((SUBSTRING(int8send((GREATEST(floor((EXTRACT(epoch FROM t) * (1000)::numeric)), (0)::numeric))::bigint) FROM 3) || '\x70008000000000000000'::bytea), 'hex'::text))::uuid;
 
 CREATE TABLE windlass.done (
     id uuid NOT NULL,
@@ -188,6 +188,7 @@ CREATE TABLE windlass.workers (
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
     lost_at timestamp with time zone,
+    lease_seconds real NOT NULL,
     pid integer NOT NULL,
     slot smallint NOT NULL,
     name text NOT NULL,
@@ -243,3 +244,5 @@ CREATE UNIQUE INDEX ready_id ON windlass.ready USING btree (id);
 CREATE INDEX ready_order ON windlass.ready USING btree (queue, kind, priority, run_at, id);
 
 CREATE INDEX ready_retrying ON windlass.ready USING btree (id) WHERE (attempts > 0);
+
+CREATE INDEX running_lease_end ON windlass.running USING btree (lease_expires_at) WHERE (lease_expires_at IS NOT NULL);

@@ -9,9 +9,11 @@ from sql.statements import load
 _SQL = load("workers")
 
 
-def register(conn: Connection, *, name: str, host: str, pid: int, pool: str, slot: int) -> int:
+def register(conn: Connection, *, name: str, host: str, pid: int, pool: str, slot: int, lease_seconds: float) -> int:
     """A new identity, never used before."""
-    row = conn.fetch_one(_SQL["register"], name=name, host=host, pid=pid, pool=pool, slot=slot)
+    row = conn.fetch_one(
+        _SQL["register"], name=name, host=host, pid=pid, pool=pool, slot=slot, lease_seconds=lease_seconds
+    )
     assert row is not None
     return int(row[0])
 
@@ -21,9 +23,9 @@ def beat(conn: Connection, ids: Sequence[int]) -> set[int]:
     return {row[0] for row in conn.fetch_all(_SQL["beat"], ids=arrays.plain(ids))}
 
 
-def mark_lost(conn: Connection, lease_seconds: float) -> list[int]:
-    """Marks workers not beaten for `lease_seconds`. Answers their ids."""
-    return [row[0] for row in conn.fetch_all(_SQL["mark_lost"], lease_seconds=lease_seconds)]
+def mark_lost(conn: Connection) -> list[int]:
+    """Marks workers not beaten for as long as their own row says. Answers their ids."""
+    return [row[0] for row in conn.fetch_all(_SQL["mark_lost"])]
 
 
 def lose(conn: Connection, ids: Sequence[int]) -> None:

@@ -3,20 +3,24 @@
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
 
-from workerpool import logs
+from workerpool import logs, proc
 from workerpool.board import STEWARD, WORKER, Board, Cell
 from workerpool.child import ChildSpec
 from workerpool.errors import BootFailure
 from workerpool.kinds import registry
+from workerpool.listener import bind
 from workerpool.settings import PoolSettings, SettingsError
 from workerpool.signals import Inbox
 from workerpool.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+_FOLDER = "windlass-pool-"
 
 
 def run(settings: PoolSettings) -> int:
@@ -25,34 +29,8 @@ def run(settings: PoolSettings) -> int:
     Call it in the main thread of a process without other threads: it forks.
     """
     logs.configure(settings.log_format, settings.log_level, "supervisor")
-    directory = _own_metrics_directory()
     try:
-        return _run(settings)
-    finally:
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def _own_metrics_directory() -> str | None:
-    """Where the processes' metric files go: PROMETHEUS_MULTIPROC_DIR emptied, or a folder of our own to remove."""
-    given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if given:
-        directory = Path(given) / "pool"
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-        return None
-    directory = Path(tempfile.mkdtemp(prefix="windlass-pool-"))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    return str(directory)
-
-
-def _run(settings: PoolSettings) -> int:
-    # Not before: prometheus_client reads the directory when it is first imported.
-    from workerpool import exposition, metrics
-
-    try:
-        listener = exposition.bind(settings.worker_metrics_bind_addr)
+        listener = bind(settings.worker_metrics_bind_addr)
     except OSError as error:
         host, port = settings.worker_metrics_bind_addr
         print(
@@ -60,6 +38,30 @@ def _run(settings: PoolSettings) -> int:
             file=sys.stderr,
         )
         return 1
+    folder = _metrics_folder()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    try:
+        return _run(settings, listener)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _metrics_folder() -> Path:
+    """A fresh folder for this pool's metric files, named after its supervisor; those of dead ones are removed."""
+    parent = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in parent.glob(f"{_FOLDER}[0-9]*"):
+        if abandoned.stat().st_uid == os.getuid() and not proc.state(int(abandoned.name.removeprefix(_FOLDER))):
+            shutil.rmtree(abandoned, ignore_errors=True)
+    folder = parent / f"{_FOLDER}{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _run(settings: PoolSettings, listener: socket.socket) -> int:
+    # Not before: prometheus_client reads the folder's variable when it is first imported.
+    from workerpool import metrics
+
     host, port = listener.getsockname()[:2]
     log.info("metrics are at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
     board = Board.create(slots=settings.worker_processes * 2 + 2)

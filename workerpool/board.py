@@ -60,6 +60,10 @@ class Board:
         """Death records to settle and then to `free`."""
         return [cell for cell in self._cells if cell.dead]
 
+    def idle_workers(self) -> int:
+        """How many workers run nothing now."""
+        return sum(cell.role == WORKER and cell.running_since == 0.0 for cell in self.living())
+
     @property
     def orphaned(self) -> bool:
         """In a child: the supervisor is gone, so nobody collects, buries or releases anybody any more."""

@@ -271,10 +271,10 @@ class Cell:
             entries.append(Entry(job_id.rstrip(b"\0").decode("ascii"), fence, State(state), result, started_at))
         return entries
 
-    def revoke(self, fences: Collection[int]) -> list[int]:
+    def revoke(self, fences: Collection[int], patience: float = _PATIENCE_SECONDS) -> list[int]:
         """Take back those of the fences that are CLAIMED and not started; the fences really taken back."""
         revoked: list[int] = []
-        with self.held() as gained:
+        with self.held(patience) as gained:
             if gained:
                 for index, state in enumerate(self._state_bytes()):
                     fence = self._fence(index)

@@ -3,12 +3,13 @@
 import ctypes
 import logging
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import NoReturn
 
 from workerpool.cell import STEWARD, WORKER, Cell
@@ -94,10 +95,13 @@ def _live_and_leave(spec: ChildSpec, cell: Cell, inbox: Inbox, parent: int) -> N
     except BaseException:
         logger.exception("%s in slot %d cannot start", spec.role, cell.slot)
     finally:
-        # Not sys.exit: exit hooks and unwinding belong to the parent, whose frames this process carries.
-        logging.shutdown()
-        _flush_output()
-        os._exit(code)
+        # Not sys.exit: exit hooks and unwinding belong to the parent, whose frames this process carries. Nor may a
+        # log handler that fails to flush unwind into them.
+        try:
+            logging.shutdown()
+            _flush_output()
+        finally:
+            os._exit(code)
 
 
 def die_with_parent(number: signal.Signals, parent: int) -> None:
@@ -118,12 +122,22 @@ def _take_over(role: str, inbox: Inbox, parent: int) -> None:
 
 
 def _bound_last_pass(parent: int) -> None:
-    def on_term(_number: int, _frame: FrameType | None) -> None:
-        # The alarm is the kernel's: it ends the process even if the last pass hangs in a database call.
-        if os.getppid() != parent:
-            signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)
+    """End this process ORPHAN_SECONDS after its parent, even if it hangs in a database call then.
 
-    signal.signal(signal.SIGTERM, on_term)
+    A thread and not a signal's handler: while libpq waits, Python's handlers do not run and its threads do.
+    """
+
+    def watch() -> None:
+        try:
+            select.select([os.pidfd_open(parent)], [], [])
+        except OSError:
+            # Gone already, or a kernel that gives no handles on processes.
+            while os.getppid() == parent:
+                time.sleep(0.2)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch the supervisor", daemon=True).start()
 
 
 def _run(spec: ChildSpec, cell: Cell, inbox: Inbox) -> int:

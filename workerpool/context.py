@@ -71,7 +71,7 @@ class Context:
     def progress(self, value: Any) -> None:
         """Show how far the job is: any small JSON value, readable as `progress` of the job while it runs.
 
-        The shipped kinds report `{"percent": 0 to 100, "step": text}`. Calls closer together than the pool writes
-        them are dropped, except the newest.
+        The shipped kinds report `{"percent": 0 to 100, "step": text}`. Calls closer together than half a
+        second are dropped.
         """
         self._report(value)

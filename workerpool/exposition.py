@@ -16,16 +16,6 @@ class _Handler(WSGIRequestHandler):
         """A scrape every few seconds is not news."""
 
 
-def bind(address: tuple[str, int]) -> socket.socket:
-    """The listening socket; the supervisor opens it, so that it outlives any steward. Raises OSError."""
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(address)
-    listener.listen(16)
-    return listener
-
-
 def serve(listener: socket.socket) -> None:
     """Answers scrapes in a thread of this process, until it ends."""
     server = WSGIServer(("", 0), _Handler, bind_and_activate=False)

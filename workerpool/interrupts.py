@@ -38,6 +38,8 @@ class Interrupts:
     def armed(self, seconds: float) -> Iterator[None]:
         """Inside, DeadlineReached is raised after `seconds` and ToldToLeave when QUIT comes (or came before)."""
         try:
+            # A handler may have set one of its own; without ours the next job would have no deadline.
+            signal.signal(signal.SIGALRM, self._on_alarm)
             self._armed = True
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
             if self.leaving:

@@ -27,6 +27,10 @@ class Pace:
         else:
             self._seconds[kind] = known + _WEIGHT * (seconds - known)
 
+    def is_slow(self, kind: str) -> bool:
+        """A job of `kind` takes longer than a whole batch should."""
+        return self._seconds.get(kind, 0.0) > BATCH_SECONDS
+
     def batch(self) -> int:
         """How many to take next; 1 until something is known."""
         slowest = max((self._seconds.get(kind, BATCH_SECONDS) for kind in self._latest), default=BATCH_SECONDS)

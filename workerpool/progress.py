@@ -11,28 +11,27 @@ from sql.errors import StorageError
 log = logging.getLogger(__name__)
 
 GAP_SECONDS = 0.5
+LIMIT = 16 * 1024
 
 
 class Progress:
-    """One per run of a job. The first report is written at once; of those that follow too soon the newest waits."""
+    """One per run of a job. Reports that come sooner than GAP_SECONDS after the last one written are dropped."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
-        self._waiting: str | None = None
         self._written_at = float("-inf")
 
     def report(self, value: Any) -> None:
-        """Shows `value`, any JSON. Raises TypeError or ValueError when it is none."""
-        self._waiting = json.dumps(value, allow_nan=False)
-        self.tick()
-
-    def tick(self) -> None:
-        """Writes what waits, if it is time. Progress is worth no failure: what the database refuses is dropped."""
-        if self._waiting is None or time.monotonic() - self._written_at < GAP_SECONDS:
+        """Shows `value`, JSON of at most LIMIT characters. Raises TypeError or ValueError when it is not."""
+        text = json.dumps(value, allow_nan=False)
+        if len(text) > LIMIT:
+            raise ValueError(f"progress of {len(text)} characters: it may have {LIMIT}")
+        if time.monotonic() - self._written_at < GAP_SECONDS:
             return
-        waiting, self._waiting = self._waiting, None
-        self._written_at = time.monotonic()
         try:
-            self._write(waiting)
+            self._write(text)
         except StorageError as error:
+            # Progress is worth no failure: what the database refuses is dropped.
             log.debug("progress not written: %s", error)
+        # Taken after the write: where that is slow, reports become fewer and the handler keeps its time.
+        self._written_at = time.monotonic()

@@ -47,6 +47,11 @@ class Session:
         Raises Abandoned when leaving or `unless`, Rejected when the database refuses a value. A schema this code cannot
         work with, or a right that was taken away, is waited out as well: a respawn would help it no sooner.
         """
+        try:
+            return self.once(work)
+        except StorageError as error:
+            if not _may_pass(error):
+                raise
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -54,12 +59,6 @@ class Session:
             sleep=self._wait,
             before_sleep=self._tell,
         )
-        try:
-            return self.once(work)
-        except StorageError as error:
-            # The retry machinery costs more than a statement, so the undisturbed way goes without it.
-            if not _may_pass(error):
-                raise
         try:
             result: T = retrying(self.once, work)
             return result
@@ -75,6 +74,10 @@ class Session:
             if not conn.usable:
                 self.close()
             raise
+
+    def if_open(self, work: Callable[[Connection], T]) -> T | None:
+        """The result of `work` on the connection there is, or None: it opens none, which may take seconds."""
+        return None if self._conn is None or not self._conn.usable else self.once(work)
 
     def close(self) -> None:
         """Ends the session, if there is one."""

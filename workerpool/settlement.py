@@ -53,6 +53,10 @@ class Settlement:
                 self._fail(Failure(lease, outcome.reason, delay), job)
             case Dead():
                 self._fail(Failure(lease, outcome.reason, permanent=True), job)
+            case Cancelled() if self._cell.lost and not self._cell.cancel_requested:
+                # It stopped because its lease is lost; nobody asked to cancel the job.
+                self.release([(index, job)])
+                return
             case Cancelled():
                 worker = self._cell.incarnation
                 if self._write([lease], lambda conn: leases.ack_cancelled(conn, worker, [lease]), _cancelled):

@@ -1,12 +1,13 @@
 """The one child of a pool that keeps time: beat, reconcile, rescue, wake, prune, metrics."""
 
 import logging
+import random
 import socket
 import time
 
 from sql import workers
 from sql.connection import Connection, connect
-from sql.errors import SchemaUnsupported, StorageError, Unavailable
+from sql.errors import StorageError
 from workerpool import exposition
 from workerpool.board import WORKER, Board, Cell
 from workerpool.duties import Duty
@@ -67,7 +68,8 @@ class Steward:
                 self._failures = 0
                 self._board.steward_seen = time.monotonic()
                 self._wait()
-            except (Unavailable, SchemaUnsupported) as error:
+            except StorageError as error:
+                # A missing right or a schema of another version is waited out too: a respawn would help it no sooner.
                 self._note_outage(error)
         self._last_pass()
         self._session.close()
@@ -94,9 +96,9 @@ class Steward:
     def _do(duty: Duty, conn: Connection) -> None:
         try:
             duty.run(conn)
-        except Unavailable:
-            raise
         except StorageError as error:
+            if not conn.usable:
+                raise
             # One that cannot be done must not keep the others from being done, nor the steward from living.
             log.error("%s failed: %s", type(duty).__name__, error)
 
@@ -114,7 +116,8 @@ class Steward:
         self._failures += 1
         if self._failures % 20 == 1:
             log.warning("waiting for the database: %s", error)
-        self._inbox.wait(min(_LONGEST_PAUSE_SECONDS, 0.05 * 2 ** min(self._failures, 10)))
+        longest = min(_LONGEST_PAUSE_SECONDS, 0.05 * 2 ** min(self._failures, 10))
+        self._inbox.wait(longest * random.uniform(0.5, 1.0))
 
     def _last_pass(self) -> None:
         """Settles what the workers left; whatever fails here is rescued by another steward when the lease is over."""

@@ -10,7 +10,7 @@ from sql import leases, workers
 from sql.errors import SchemaUnsupported, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
-from workerpool import execution, metrics
+from workerpool import execution, metrics, proc
 from workerpool.board import Board, Cell
 from workerpool.errors import BootFailure
 from workerpool.interrupts import Interrupts
@@ -91,7 +91,7 @@ class Worker:
         settings = self._settings
         if settings.worker_max_jobs is not None and self._ran >= settings.worker_max_jobs:
             return True
-        return settings.worker_max_rss_mb is not None and _rss_mb() > settings.worker_max_rss_mb
+        return settings.worker_max_rss_mb is not None and proc.rss_mb() > settings.worker_max_rss_mb
 
     def _lease_holds(self) -> bool:
         return not self._cell.lost and time.monotonic() < self._cell.lease_until
@@ -111,6 +111,7 @@ class Worker:
                 pid=os.getpid(),
                 pool=f"{socket.gethostname()}/{os.getppid()}",
                 slot=cell.slot,
+                lease_seconds=self._settings.lease_seconds,
             ),
             unless=self._leaving,
         )
@@ -152,6 +153,9 @@ class Worker:
             if self._leaving() or not self._lease_holds() or (index and self._worn_out()):
                 break
             started = index + 1
+            if self._pace.is_slow(job.kind):
+                # What is finished must not wait on the board for as long as this one takes.
+                self._settlement.flush()
             kill_at = time.monotonic() + float(job.timeout_seconds) + KILL_AFTER_SECONDS
             # A revoked entry is not ours any more: the steward gives it back.
             if cell.start(index, kill_at=kill_at):
@@ -160,13 +164,13 @@ class Worker:
                 self._settlement.flush()
         self._settlement.flush()
         rest = {int(job.fence): (index, job) for index, job in enumerate(batch) if index >= started}
-        self._settlement.release(rest[fence] for fence in cell.revoke(rest.keys()))
+        self._settlement.release(rest[fence] for fence in cell.revoke(rest.keys(), patience=float("inf")))
         metrics.jobs_in_flight.set(0)
 
     def _run(self, queue: str, index: int, job: Claimed) -> None:
         lease = Lease(job.id, int(job.fence))
         progress = Progress(
-            lambda text: self._session.once(
+            lambda text: self._session.if_open(
                 lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text)
             )
         )
@@ -178,7 +182,7 @@ class Worker:
             queue,
             self._registry,
             self._interrupts,
-            is_cancelled=lambda: self._is_cancelled(progress),
+            is_cancelled=lambda: self._cell.cancel_requested or self._cell.lost,
             report=progress.report,
         )
         # Writing the outcome may have to wait for the database; that is no reason to be killed.
@@ -190,17 +194,12 @@ class Worker:
         log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
         self._settlement.settle(index, job, outcome)
 
-    def _is_cancelled(self, progress: Progress) -> bool:
-        # A handler asks this in its inner loop: a good moment for progress that came too soon to be written.
-        progress.tick()
-        return self._cell.cancel_requested or self._cell.lost
-
     def _idle(self) -> None:
         """Waits for the steward's byte, the next due job or the next poll, whichever comes first."""
         poll = self._settings.poll_interval_ms / 1000
         if time.monotonic() - self._board.steward_seen < STEWARD_FRESH_SECONDS:
-            # With hints coming, the pool as a whole polls once an interval.
-            poll *= self._settings.worker_processes
+            # With hints coming, the idle workers together poll once an interval.
+            poll *= max(1, self._board.idle_workers())
         longest = poll * random.uniform(0.5, 1.5)
         seconds = min(lane.idle_seconds(longest) for lane in self._lanes)
         if self._wake_fd in self._inbox.wait(seconds, self._wake_fd):
@@ -213,8 +212,3 @@ class Worker:
     def _pause(self, seconds: float) -> None:
         self._inbox.wait(seconds)
         self._leaving()
-
-
-def _rss_mb() -> float:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

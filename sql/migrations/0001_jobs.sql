@@ -9,7 +9,7 @@ create function windlass.rfc3339(t timestamptz) returns text language sql stable
 -- The smallest UUIDv7 of an instant: ids are ordered by time, so a range of ids is a range of times.
 create function windlass.uuid7_floor(t timestamptz) returns uuid language sql immutable parallel safe
     return encode(
-        substring(int8send(floor(extract(epoch from t) * 1000)::bigint) from 3) || '\x70008000000000000000'::bytea,
+        substring(int8send(greatest(floor(extract(epoch from t) * 1000), 0)::bigint) from 3) || '\x70008000000000000000'::bytea,
         'hex')::uuid;
 
 -- Keys in time order keep the indexes' hot pages few; random ones cost 30 % of the rate. PostgreSQL 18 has a generator
@@ -86,6 +86,9 @@ create table windlass.running (
     constraint one_kind_of_lease check ((worker_id is null) <> (lease_expires_at is null))
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 
+-- Only HTTP leases are in it, so a job of the pool pays nothing for it.
+create index running_lease_end on windlass.running (lease_expires_at) where lease_expires_at is not null;
+
 create table windlass.done (
     id uuid primary key,
     run_at timestamptz not null,
@@ -129,12 +132,14 @@ create table windlass.idempotency_keys (
 );
 create index idempotency_keys_expiry on windlass.idempotency_keys (expires_at) where expires_at < 'infinity';
 
+-- How long without a heartbeat makes a worker lost stands in its row: pools with different leases must agree on it.
 -- One row per incarnation of a worker process: the id is the identity, never reused, never a host's name or a pid.
 create table windlass.workers (
     id bigint generated always as identity primary key,
     started_at timestamptz not null default now(),
     heartbeat_at timestamptz not null default now(),
     lost_at timestamptz,
+    lease_seconds real not null,
     pid integer not null,
     slot smallint not null,
     name text not null,

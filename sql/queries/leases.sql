@@ -200,18 +200,27 @@ where worker_id = any(%(worker_ids)s::bigint[]);
 -- name: rescue
 -- Takes back leases whose holder is gone: of workers marked lost, and HTTP leases that ran out. It never waits for a
 -- settle under way. The attempt stays counted, so a job that kills its worker is finite.
-with expired as materialized (
+with run_out as materialized (
+    select id
+    from windlass.running
+    where lease_expires_at < now() and (%(queue)s::text is null or queue = %(queue)s)
+    order by lease_expires_at
+    limit %(limit)s
+    for update skip locked
+),
+orphaned as materialized (
     select r.id
     from windlass.running as r
-    left join windlass.workers as w on w.id = r.worker_id
-    where (%(queue)s::text is null or r.queue = %(queue)s)
-        and case
-            when r.lease_expires_at is null then %(workers_too)s and (w.id is null or w.lost_at is not null)
-            else r.lease_expires_at < now()
-        end
+    where %(workers_too)s and r.lease_expires_at is null and (%(queue)s::text is null or r.queue = %(queue)s)
+        and not exists (select from windlass.workers as w where w.id = r.worker_id and w.lost_at is null)
     order by r.id
     limit %(limit)s
     for update of r skip locked
+),
+expired as (
+    select id from run_out
+    union all
+    select id from orphaned
 ),
 taken as (
     delete from windlass.running as r

@@ -1,7 +1,7 @@
 -- name: register
 -- A row for a new incarnation; its id is the worker's identity.
-insert into windlass.workers (name, host, pid, pool, slot)
-values (%(name)s, %(host)s, %(pid)s, %(pool)s, %(slot)s)
+insert into windlass.workers (name, host, pid, pool, slot, lease_seconds)
+values (%(name)s, %(host)s, %(pid)s, %(pool)s, %(slot)s, %(lease_seconds)s)
 returning id;
 
 -- name: beat
@@ -12,13 +12,13 @@ where id = any(%(ids)s::bigint[]) and lost_at is null
 returning id;
 
 -- name: mark_lost
--- Workers not beaten for a lease have lost their jobs. Not within one lease of a server start: an outage kept every
--- steward from beating, and must not turn into duplicates.
+-- Workers not beaten for their own lease have lost their jobs. Not within one lease of a server start: an outage kept
+-- every steward from beating, and must not turn into duplicates.
 update windlass.workers
 set lost_at = now()
 where lost_at is null
-    and heartbeat_at < now() - make_interval(secs => %(lease_seconds)s)
-    and pg_postmaster_start_time() < now() - make_interval(secs => %(lease_seconds)s)
+    and heartbeat_at < now() - make_interval(secs => lease_seconds)
+    and pg_postmaster_start_time() < now() - make_interval(secs => lease_seconds)
 returning id;
 
 -- name: lose

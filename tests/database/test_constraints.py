@@ -55,7 +55,7 @@ VALID: dict[str, Row] = {
     },
     "failures": {"id": ID, "fence": 1, "attempt": 1, "error": "boom"},
     "idempotency_keys": {"key": "k", "job_id": ID, "expires_at": NOW, "request_hash": "r"},
-    "workers": {"pid": 1, "slot": 0, "name": "n", "host": "h", "pool": "p"},
+    "workers": {"pid": 1, "slot": 0, "name": "n", "host": "h", "pool": "p", "lease_seconds": 30},
     "queues": {"name": "default"},
     "schema_migrations": {"version": 99, "name": "n", "checksum": "c", "oldest_code": 99},
 }

@@ -29,7 +29,7 @@ Opener = Callable[[], Connection]
 
 @pytest.fixture
 def worker(connection: Connection) -> int:
-    return register(connection)
+    return register(connection, lease_seconds=0.01)
 
 
 def rescue(conn: Connection, **facts: object) -> dict[str, str]:
@@ -47,7 +47,7 @@ def test_a_lost_workers_job_comes_back_at_once_with_its_attempt_counted(connecti
     lease = claim_one(connection, worker)
     past(connection, "workers", "heartbeat_at", 3600)
     past(connection, "running", "started_at", 3600)
-    assert workers.mark_lost(connection, lease_seconds=0) == [worker]
+    assert workers.mark_lost(connection) == [worker]
     assert rescue(connection) == {job_id: "retrying"}
     job = look(connection, job_id)
     assert (job.status, job.attempts, job.started_at) == ("retrying", 1, None)

@@ -72,6 +72,12 @@ def test_a_job_that_has_not_ended_is_kept_for_ever(connection: Connection) -> No
     assert count(connection, "jobs") == 2
 
 
+def test_a_retention_longer_than_time_itself_deletes_nothing(connection: Connection) -> None:
+    age(connection, ended(connection), days=10_000)
+    for days in (36_500, 700_000):
+        assert retention.prune_done(connection, days=days) == 0
+
+
 def test_pruning_is_bounded_and_takes_the_oldest_first(connection: Connection) -> None:
     ids = [age(connection, ended(connection), days=days) for days in (9, 12, 10, 11)]
     assert retention.prune_done(connection, days=7, limit=3) == 3

@@ -111,7 +111,7 @@ def claimed(conn: Connection, count: int, **holder: int) -> list[Lease]:
 def test_the_service_can_do_all_that_services_do(service: Connection) -> None:
     check_supported(service)
     hints.listen(service)
-    worker = workers.register(service, name="w", host="h", pid=1, pool="p", slot=1)
+    worker = workers.register(service, name="w", host="h", pid=1, pool="p", slot=1, lease_seconds=30)
     assert workers.beat(service, [worker]) == {worker}
     enqueued(service, 7)
     hints.hint(service, 7)
@@ -133,7 +133,7 @@ def test_the_service_can_do_all_that_services_do(service: Connection) -> None:
     claimed(service, 1, worker_id=worker)
     workers.lose(service, [worker])
     assert leases.rescue(service, workers_too=True) != {}
-    workers.mark_lost(service, 30)
+    workers.mark_lost(service)
     workers.forget(service, seconds=0)
     stats.ping(service)
     assert stats.depths(service) != []

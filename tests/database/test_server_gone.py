@@ -19,7 +19,7 @@ def test_over_a_restart_connections_fail_and_leases_hold() -> None:
         url = server.start()
         migrate(url, log=lambda _: None)
         before, idle = open_connection(url), open_connection(url)
-        worker = register(before)
+        worker = register(before, lease_seconds=60)
         pool_job, http_job = add(before), add(before)
         pool = claim_one(before, worker)
         claim_one(before)
@@ -37,7 +37,7 @@ def test_over_a_restart_connections_fail_and_leases_hold() -> None:
         server.start()
         after = open_connection(url)
         # The server has not run for a lease yet: the outage kept the stewards from beating.
-        assert workers.mark_lost(after, lease_seconds=60) == []
+        assert workers.mark_lost(after) == []
         assert leases.rescue(after, workers_too=True) == {http_job: "retrying"}
         assert look(after, pool_job).status == "running"
         assert leases.ack(after, worker, [(pool, None)]) == {pool_job}

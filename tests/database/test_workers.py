@@ -20,7 +20,7 @@ def server_seconds(conn: Connection) -> float:
 
 
 def test_an_incarnation_is_a_row_with_all_that_was_said_of_it(connection: Connection) -> None:
-    worker = workers.register(connection, name="host/3", host="host", pid=4711, pool="host/1", slot=3)
+    worker = workers.register(connection, name="host/3", host="host", pid=4711, pool="host/1", slot=3, lease_seconds=30)
     row = connection.fetch_one(
         "select id, name, host, pid, pool, slot, lost_at, heartbeat_at = started_at from windlass.workers"
     )
@@ -45,44 +45,53 @@ def test_a_beat_is_answered_by_those_that_are_not_lost(connection: Connection) -
     assert workers.beat(connection, []) == set()
 
 
-def test_a_worker_not_beaten_for_a_lease_is_lost_and_stays_so(connection: Connection) -> None:
-    stopped = register(connection)
+def test_a_worker_not_beaten_for_its_lease_is_lost_and_stays_so(connection: Connection) -> None:
+    lease = server_seconds(connection) / 2
+    stopped = register(connection, lease_seconds=lease)
     past(connection, "workers", "heartbeat_at", HOUR)
     with connection.transaction():
         # Here it is still the instant of the beat, however slow the machine.
-        alive = register(connection)
-        lease = server_seconds(connection) / 2
-        assert workers.mark_lost(connection, lease_seconds=lease) == [stopped]
-        assert workers.mark_lost(connection, lease_seconds=lease) == []
+        alive = register(connection, lease_seconds=lease)
+        assert workers.mark_lost(connection) == [stopped]
+        assert workers.mark_lost(connection) == []
     assert workers.beat(connection, [stopped, alive]) == {alive}
+
+
+def test_it_is_the_workers_own_lease_that_counts(connection: Connection) -> None:
+    # Pools with different leases on one database must not take each other's living workers for lost.
+    up = server_seconds(connection)
+    patient, hasty = register(connection, lease_seconds=2 * up), register(connection, lease_seconds=up / 4)
+    past(connection, "workers", "heartbeat_at", up / 2)
+    assert workers.mark_lost(connection) == [hasty]
+    assert workers.beat(connection, [patient, hasty]) == {patient}
 
 
 def test_within_one_lease_of_a_server_start_nobody_is_lost(connection: Connection) -> None:
     # The outage kept the stewards from beating. A lease longer than the server has run is a server just started.
-    worker = register(connection)
-    past(connection, "workers", "heartbeat_at", 365 * 86400)
     up = server_seconds(connection)
-    assert workers.mark_lost(connection, lease_seconds=up + 30) == []
-    assert workers.mark_lost(connection, lease_seconds=up / 2) == [worker]
+    waits, lost = register(connection, lease_seconds=up + 60), register(connection, lease_seconds=up / 2)
+    past(connection, "workers", "heartbeat_at", 365 * 86400)
+    assert workers.mark_lost(connection) == [lost]
+    assert workers.beat(connection, [waits]) == {waits}
 
 
 def test_a_beat_that_comes_first_saves_the_worker(connection: Connection, open_another: Opener) -> None:
     other, watcher = open_another(), open_another()
-    worker = register(connection)
+    worker = register(connection, lease_seconds=0.1)
     past(connection, "workers", "heartbeat_at", HOUR)
     with connection.transaction():
         assert workers.beat(connection, [worker]) == {worker}
-        marking = Meanwhile(other, lambda: workers.mark_lost(other, lease_seconds=0.1))
+        marking = Meanwhile(other, lambda: workers.mark_lost(other))
         until(lambda: marking.waits(watcher), message="the marking waits")
     assert marking.answer() == []
 
 
 def test_a_beat_that_comes_second_learns_that_the_worker_is_lost(connection: Connection, open_another: Opener) -> None:
     other, watcher = open_another(), open_another()
-    worker = register(connection)
+    worker = register(connection, lease_seconds=0.1)
     past(connection, "workers", "heartbeat_at", HOUR)
     with connection.transaction():
-        assert workers.mark_lost(connection, lease_seconds=0.1) == [worker]
+        assert workers.mark_lost(connection) == [worker]
         beating = Meanwhile(other, lambda: workers.beat(other, [worker]))
         until(lambda: beating.waits(watcher), message="the beat waits")
     assert beating.answer() == set()

@@ -20,7 +20,7 @@ def test_over_200_kills_no_counter_falls_and_files_and_scrapes_stay_as_they_were
     start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:
     pool = start_pool(worker_processes=WORKERS).ready()
-    files = Path(pool.folder, "metrics", "pool")
+    files = Path(pool.folder, "metrics", f"windlass-pool-{pool.process.pid}")
 
     def work() -> None:
         for job_id in put(connection, "note", *({} for _ in range(20))):

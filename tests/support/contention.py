@@ -36,7 +36,7 @@ class Mover:
         # Waiting for the disk would only keep them out of each other's way.
         self.conn.execute("set synchronous_commit = off")
         self.random = random.Random(seed)
-        self.worker = register(self.conn)
+        self.worker = register(self.conn, lease_seconds=LEASE_SECONDS)
         self.held: list[Held] = []
         self.stale: list[Held] = []
         self.fences: list[int] = []
@@ -175,11 +175,11 @@ class Mover:
         # Lost: what it holds is not its any more, and it goes on under a new identity.
         self.stale = [*self.stale, *(one for one in self.held if one[1] is not None)][-_STALE_KEPT:]
         self.held = [one for one in self.held if one[1] is None]
-        self.worker = register(self.conn)
+        self.worker = register(self.conn, lease_seconds=LEASE_SECONDS)
         return 1
 
     def mark_lost(self) -> int:
-        return len(workers.mark_lost(self.conn, LEASE_SECONDS))
+        return len(workers.mark_lost(self.conn))
 
     def read(self) -> int:
         stats.depths(self.conn)

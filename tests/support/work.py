@@ -42,9 +42,11 @@ def add_many(conn: Connection, count: int, **facts: Any) -> list[str]:
     return [one.id for one in jobs.enqueue(conn, [new_job(**facts)] * count)]
 
 
-def register(conn: Connection) -> int:
+def register(conn: Connection, *, lease_seconds: float = 30.0) -> int:
     """A new worker's identity."""
-    return workers.register(conn, name="tests/0", host="tests", pid=1, pool="tests/1", slot=0)
+    return workers.register(
+        conn, name="tests/0", host="tests", pid=1, pool="tests/1", slot=0, lease_seconds=lease_seconds
+    )
 
 
 def from_start(*streams: tuple[str, int]) -> list[Pick]:

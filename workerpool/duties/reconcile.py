@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 # While nothing is claimed only a lost claim could be found, so the look is rarer.
 _IDLE_SECONDS = 5.0
-# A claim under way when its worker died is still carried out by the server: the death is kept until that is over.
-_AFTERMATH_SECONDS = 1.0
+# A claim under way when its worker died is still carried out by the server, at the longest until its statement timeout
+# (5 s): the death is kept until that is over, or what it took would be rescued at the cost of an attempt.
+_AFTERMATH_SECONDS, _AFTERMATH_OF_CLAIM_SECONDS = 1.0, 6.0
 # What waits in a worker's hands behind a job that takes this long is taken back.
 _LONG_SECONDS = 0.1
 
@@ -84,9 +85,19 @@ class Reconcile:
             and entry.state is State.CLAIMED
             and (row.cancel_requested or long)
         ]
-        unknown = [] if claiming else [row for row in held if row.fence not in by_fence]
         really = set(cell.revoke([row.fence for row in revoke])) if revoke else set()
-        released = _release(conn, cell, [row for row in revoke if row.fence in really] + unknown)
+        # What an earlier look revoked and could not release is released now.
+        released = _release(
+            conn,
+            cell,
+            [
+                row
+                for row in held
+                if row.fence in really
+                or (not claiming and row.fence not in by_fence)
+                or ((entry := by_fence.get(row.fence)) is not None and entry.state is State.REVOKED)
+            ],
+        )
         for row in held:
             if row.cancel_requested and row.fence in by_fence:
                 cell.request_cancel(row.fence)
@@ -94,7 +105,7 @@ class Reconcile:
 
     def _bury(self, conn: Connection, cell: Cell, now: float, *, clean: bool) -> None:
         died_at = self._died_at.setdefault(cell.incarnation, now)
-        if clean and now - died_at >= _AFTERMATH_SECONDS:
+        if clean and now - died_at >= (_AFTERMATH_OF_CLAIM_SECONDS if cell.claiming else _AFTERMATH_SECONDS):
             workers.lose(conn, [cell.incarnation])
             self._died_at.pop(cell.incarnation)
             cell.free()
@@ -104,8 +115,11 @@ def settle_dead(conn: Connection, cell: Cell, held: Sequence[Held]) -> int:
     """Settles what a dead worker held; how many jobs may run again."""
     if not held:
         return 0
-    # Nobody else holds a dead worker's lock, so the entries are always to be had.
-    by_fence = {entry.fence: entry for entry in cell.entries() or ()}
+    entries = cell.entries()
+    if entries is None:
+        # The supervisor looks at the cell just now; without its entries what is finished would run again.
+        return 0
+    by_fence = {entry.fence: entry for entry in entries}
     for row, status in _ack_finished(conn, cell, held, by_fence):
         metrics.jobs_completed.labels(row.kind, status).inc()
     crashed, unstarted = [], []

@@ -32,8 +32,8 @@ class Rescue:
         workers_too = now - self._outage_ended_at() > self._lease_seconds
         if workers_too and now >= self._mark_at:
             self._mark_at = now + min(5.0, self._lease_seconds / 6)
-            for lost in workers.mark_lost(conn, self._lease_seconds):
-                log.warning("worker %d is lost: no heartbeat for %g s", lost, self._lease_seconds)
+            for lost in workers.mark_lost(conn):
+                log.warning("worker %d is lost: no heartbeat for as long as its lease", lost)
         while True:
             rescued = leases.rescue(conn, workers_too=workers_too, limit=_BATCH)
             if rescued:

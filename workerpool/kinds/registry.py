@@ -67,7 +67,7 @@ class PayloadInvalid(Exception):
 class Kind:
     """One kind of job. Without a `payload` schema any JSON is accepted; without a `handler` the pool never runs it.
 
-    `timeout_seconds` None means the pool's own JOB_TIMEOUT_SECONDS.
+    `timeout_seconds` None means JOB_TIMEOUT_SECONDS of the web process.
     """
 
     name: str
@@ -199,7 +199,7 @@ def load(modules: Sequence[str] = ()) -> Registry:
             importlib.import_module(module)
         except KindError as error:
             raise KindError(f"{module}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = "; check KIND_MODULES and what that module imports" if module not in SHIPPED else ""
             raise KindError(f"{module} cannot be imported: {describe(error)}{hint}") from error
     return Registry(_declared.values())
