@@ -44,6 +44,23 @@ def test_a_job_of_a_stopped_worker_is_rescued_and_the_late_settle_is_refused(
     assert job.last_error == "worker lost: its heartbeat stopped"
 
 
+def test_a_handler_that_looks_stops_when_its_lease_is_lost_and_its_job_is_not_cancelled(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    pool = start_pool(lease_seconds=LEASE).ready()
+    job_id = put_one(connection, "gate", {"looks": True})
+    first = effects.wait_for("began", job_id)
+    os.kill(first.pid, signal.SIGSTOP)
+    effects.wait_for("began", job_id, times=2)
+    os.kill(first.pid, signal.SIGCONT)
+    until(lambda: pool.metric("settles_refused_total") == 1, message="it stopped, and was refused")
+    assert look(connection, job_id).status == "running"
+    effects.open_gate(job_id)
+    job = ended(connection, job_id)
+    assert (job.status, job.attempts, job.result) == ("succeeded", 2, '{"attempt": 2}')
+    assert [effect.attempt for effect in effects.all("ended", [job_id])] == [2]
+
+
 def test_a_pool_frozen_past_its_lease_starts_nothing_when_it_thaws(
     start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:

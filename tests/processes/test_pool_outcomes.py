@@ -8,6 +8,11 @@ from support.tables import becomes, ended, look, put, put_one
 from support.waiting import until
 
 
+def shown(shared: Shared, job_id: str) -> object:
+    """The job's progress as a reader sees it."""
+    return json.loads(look(shared.connection, job_id).progress or "null")
+
+
 def test_a_result_is_stored(shared: Shared) -> None:
     result = {"n": 1, "list": [None, True, 1.5, "ä€😀"]}
     job = ended(shared.connection, put_one(shared.connection, "note", {"result": result}))
@@ -86,20 +91,32 @@ def test_retry_names_its_own_delay(shared: Shared) -> None:
     assert 0.7 <= second.at - first.at < 2
 
 
-def test_progress_is_visible_while_the_job_runs_the_newest_last(shared: Shared) -> None:
-    job_id = put_one(shared.connection, "report", {"values": [{"percent": 10}, {"percent": 20}, {"percent": 30}]})
+def test_progress_is_visible_while_the_job_runs(shared: Shared) -> None:
+    values = [{"percent": 10}, {"percent": 20}, {"percent": 30}]
+    job_id = put_one(shared.connection, "report", {"values": values, "gap": 0.6})
+    seen = [until(lambda value=value: shown(shared, job_id) == value and value) for value in values]
+    assert seen == values
     shared.effects.wait_for("began", job_id)
-    until(lambda: look(shared.connection, job_id).progress == '{"percent": 30}', message="the newest is shown")
     assert look(shared.connection, job_id).status == "running"
     shared.effects.open_gate(job_id)
     assert ended(shared.connection, job_id).status == "succeeded"
 
 
-def test_progress_that_cannot_be_stored_costs_nothing(shared: Shared) -> None:
-    job_id = put_one(shared.connection, "report", {"values": [{"percent": 10}], "then": "NUL"})
+def test_progress_that_comes_too_soon_is_dropped(shared: Shared) -> None:
+    job_id = put_one(shared.connection, "report", {"values": [{"n": n} for n in range(100)]})
+    shared.effects.wait_for("began", job_id)
+    assert shown(shared, job_id) == {"n": 0}
+    shared.effects.open_gate(job_id)
+    ended(shared.connection, job_id)
+
+
+@pytest.mark.parametrize("value", ["NUL", "a lone surrogate"])
+def test_progress_that_cannot_be_stored_costs_nothing(shared: Shared, value: str) -> None:
+    job_id = put_one(shared.connection, "report", {"values": [value, {"percent": 1}], "gap": 0.6})
     shared.effects.wait_for("began", job_id)
     shared.effects.open_gate(job_id)
-    assert ended(shared.connection, job_id).status == "succeeded"
+    job = ended(shared.connection, job_id)
+    assert (job.status, job.attempts) == ("succeeded", 1)
 
 
 def test_an_unreadable_payload_is_a_dead_letter_and_its_neighbours_succeed(shared: Shared) -> None:

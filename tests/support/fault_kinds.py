@@ -89,11 +89,10 @@ def throw(payload: dict[str, Any], context: Context) -> Any:
 
 @kind("report", payload=Anything)
 def report(payload: dict[str, Any], context: Context) -> None:
-    """Says how far it is, and goes on when its gate is open."""
+    """Says how far it is, `gap` seconds apart, and goes on when its gate is open. A value may name one of `give`'s."""
     for value in payload["values"]:
-        context.progress(value)
-    if "then" in payload:
-        context.progress(_results[payload["then"]])
+        context.progress(_results.get(value, value) if isinstance(value, str) else value)
+        _pass(payload.get("gap", 0))
     _effects.note(context, "began")
     while not _effects.is_open(context):
         context.check_cancelled()
