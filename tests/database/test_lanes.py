@@ -155,6 +155,8 @@ def test_scans_come_no_closer_than_their_ration(connection: Connection, worker: 
     assert lane.claim(connection, worker, 5) == []
     job_id = add(connection)
     assert lane.claim(connection, worker, 5) == []
+    # Somebody woke it, so it does not go back to the long rest that the scan allowed.
+    assert lane.idle_seconds(60) <= long_ration
     assert ids(until(lambda: lane.claim(connection, worker, 5), 10)) == [job_id]
     assert time.monotonic() - began >= long_ration
 
