@@ -171,6 +171,12 @@ def test_a_state_holds_a_job_once(connection: Connection, subtests: pytest.Subte
             connection.execute("rollback to once")
 
 
+def test_no_row_is_tied_to_another_by_a_foreign_key(connection: Connection) -> None:
+    # Each costs a row lock and WAL on the hot path; the checker proves what they would.
+    ties = "select count(*) from pg_constraint where connamespace = 'windlass'::regnamespace and contype = 'f'"
+    assert connection.fetch_one(ties) == (0,)
+
+
 def test_a_rejection_says_nothing_of_the_row(connection: Connection) -> None:
     with pytest.raises(Rejected) as refused:
         insert(connection, "jobs", VALID["jobs"] | {"payload": '{"token": "hunter2"}', "max_attempts": 0})

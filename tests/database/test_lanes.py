@@ -77,7 +77,7 @@ def test_workers_do_not_all_begin_with_the_same_kind(connection: Connection, wor
 def test_a_kind_that_always_has_work_does_not_keep_another_from_its_turn(connection: Connection, worker: int) -> None:
     add_many(connection, 10, kind="b")
     lane = Lane("default", ["a", "b"])
-    taken = []
+    taken = list[str]()
     for _ in range(10):
         # Kind a is never found without a job and never left with one.
         add(connection, kind="a")
@@ -93,7 +93,7 @@ def test_a_higher_priority_that_comes_in_between_does_not_change_whose_turn_it_i
     # Keeps the lane aware of the stream.
     add(connection, kind="high", priority=9, run_at="2999-01-01T00:00:00Z")
     lane = Lane("default", ["a", "b", "high"])
-    taken = []
+    taken = list[str]()
     for _ in range(16):
         if len(taken) % 2 == 0:
             add(connection, kind="high", priority=9)

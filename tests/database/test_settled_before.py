@@ -102,7 +102,7 @@ def test_a_release_is_known_until_the_job_is_claimed_again(connection: Connectio
 
 
 def test_of_many_leases_those_settled_are_named(connection: Connection) -> None:
-    written, running = [], []
+    written, running = list[Lease](), list[Lease]()
     for n in range(6):
         add(connection)
         lease = claim_one(connection)
