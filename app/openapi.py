@@ -205,7 +205,8 @@ def _offer_kinds(schemas: dict[str, Any], kinds: Registry) -> None:
         )
         schemas[_component("NewJob", name)] = shape
         mapping[name] = f"#/components/schemas/{_component('NewJob', name)}"
-    schemas["Bulk"]["properties"]["jobs"]["items"] = {"$ref": "#/components/schemas/NewJob"}
+    # Anything is taken as an item: what is no job is refused in its own result, not with the whole.
+    schemas["Bulk"]["properties"]["jobs"]["items"] = {"anyOf": [{"$ref": "#/components/schemas/NewJob"}, {}]}
     schemas["NewJob"] = {
         "oneOf": [{"$ref": reference} for reference in mapping.values()],
         "discriminator": {"propertyName": "kind", "mapping": mapping},

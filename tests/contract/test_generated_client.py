@@ -61,7 +61,7 @@ def test_the_generated_client_enqueues_reads_lists_and_cancels(web: Web, module:
 
         found = module("api.jobs.get_jobs_job_id").sync(client=client, job_id=created.parsed.id)
         assert found.to_dict() == created.parsed.to_dict()
-        listed = module("api.jobs.get_jobs").sync(client=client, kind="summarize_text")
+        listed = module("api.jobs.get_jobs").sync(client=client, kind=models.GetJobsKind.SUMMARIZE_TEXT)
         assert [job.id for job in listed] == [created.parsed.id]
         ended = module("api.jobs.post_jobs_job_id_cancel").sync(client=client, job_id=created.parsed.id)
         assert ended.to_dict() == {"status": "cancelled", "job_id": str(created.parsed.id)}
