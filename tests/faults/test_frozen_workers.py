@@ -3,16 +3,21 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from support.effects import Effects
 from support.pool_fixtures import StartPool
 from support.processes import alive
-from support.tables import ended, look, put, put_one
+from support.tables import claims_under_way, ended, look, put, put_one, slow_down_claims
 from support.waiting import until
 
 from sql.connection import Connection
 
 LEASE = 2
+WAITING = """
+select count(*) from pg_stat_activity
+where datname = current_database() and application_name ~ '^windlass worker' and wait_event_type = 'Lock'
+"""
 
 
 def test_a_job_of_a_stopped_worker_is_rescued_and_the_late_settle_is_refused(
@@ -59,6 +64,42 @@ def test_a_handler_that_looks_stops_when_its_lease_is_lost_and_its_job_is_not_ca
     job = ended(connection, job_id)
     assert (job.status, job.attempts, job.result) == ("succeeded", 2, '{"attempt": 2}')
     assert [effect.attempt for effect in effects.all("ended", [job_id])] == [2]
+
+
+def test_a_job_whose_worker_stops_itself_for_a_lost_lease_is_given_back_and_not_cancelled(
+    start_pool: StartPool, connection: Connection, open_another: Callable[[], Connection], effects: Effects
+) -> None:
+    start_pool(lease_seconds=LEASE, worker_processes=1).ready()
+    job_id = put_one(connection, "gate", {"looks": True})
+    effects.wait_for("began", job_id)
+    other = open_another()
+    with other.transaction():
+        # Nobody rescues a row that is locked: so the worker itself is the first to settle it.
+        other.execute("select from windlass.running for update")
+        connection.execute("update windlass.workers set lost_at = now()")
+        until(lambda: connection.fetch_one(WAITING) == (1,), message="the worker saw it and settles")
+    effects.wait_for("began", job_id, times=2)
+    effects.open_gate(job_id)
+    assert ended(connection, job_id).status == "succeeded"
+
+
+def test_a_claim_whose_worker_is_stopped_before_it_hears_of_it_is_still_its_own(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    slow_down_claims(connection)
+    pool = start_pool(worker_processes=1).ready()
+    [worker] = pool.workers()
+    job_id = put_one(connection, "note")
+    until(lambda: claims_under_way(connection), message="the claim is under way")
+    os.kill(worker, signal.SIGSTOP)
+    until(lambda: look(connection, job_id).status == "running", message="it is carried out")
+    looked_at = time.monotonic() + 2.2
+    until(lambda: time.monotonic() > looked_at and look(connection, job_id).status == "running", 5)
+    os.kill(worker, signal.SIGCONT)
+    job = ended(connection, job_id)
+    assert (job.status, job.attempts) == ("succeeded", 1)
+    assert len(effects.all("ran", [job_id])) == 1
+    assert pool.metric("settles_refused_total") == 0
 
 
 def test_a_pool_frozen_past_its_lease_starts_nothing_when_it_thaws(

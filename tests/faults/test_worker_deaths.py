@@ -6,16 +6,11 @@ import signal
 import pytest
 from support.effects import Effects
 from support.pool_fixtures import Shared, StartPool
-from support.tables import ended, look, put, put_one
+from support.tables import claims_under_way, ended, look, put, put_one, slow_down_claims
 from support.waiting import until
 
 from sql.connection import Connection
 
-SLOW_CLAIMS = """
-create function slow_down() returns trigger language plpgsql as $$ begin perform pg_sleep(0.7); return null; end $$;
-create trigger slow after insert on windlass.running for each statement execute function slow_down();
-"""
-CLAIMING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
 DEATHS = [
     ("kill -9", "killed by signal 9 (SIGKILL; possibly out of memory)"),
     ("os._exit(0)", "exited with code 0"),
@@ -79,11 +74,11 @@ def test_batch_mates_of_a_killed_job_lose_no_attempt_and_run(
 def test_a_claim_that_the_server_carries_out_after_its_worker_was_killed_costs_no_attempt(
     start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:
-    connection.execute(SLOW_CLAIMS)
+    slow_down_claims(connection)
     pool = start_pool(worker_processes=1).ready()
     [worker] = pool.workers()
     job_id = put_one(connection, "note")
-    until(lambda: connection.fetch_one(CLAIMING) == (1,), message="the claim is under way")
+    until(lambda: claims_under_way(connection), message="the claim is under way")
     os.kill(worker, signal.SIGKILL)
     until(lambda: look(connection, job_id).status == "running", message="it is carried out all the same")
     job = ended(connection, job_id)

@@ -33,6 +33,10 @@ def test_no_reader_ever_sees_a_torn_record_whenever_the_writer_is_killed() -> No
     assert seen["refused"] < seen["readings"] / 10
 
 
+def test_a_worker_begins_starts_and_finishes_nothing_while_another_process_holds_its_lock() -> None:
+    assert _run("waits") == {step: [False, True] for step in ("begin", "start", "finish")}
+
+
 def test_a_lock_held_by_another_process_is_waited_for_only_so_long_and_the_kernel_frees_it_on_death() -> None:
     seen = _run("locks")
     *answers, seconds = seen["while held"]

@@ -6,19 +6,13 @@ import time
 import pytest
 from support.effects import Effects
 from support.pool_fixtures import StartPool
-from support.tables import counts, ended, look, put, put_one, running
+from support.tables import claims_under_way, counts, ended, look, put, put_one, running, slow_down_claims
 from support.waiting import until
 
 from sql.connection import Connection
 
 GRACE = 1
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
-
-SLOW_CLAIMS = """
-create function slow_down() returns trigger language plpgsql as $$ begin perform pg_sleep(0.7); return null; end $$;
-create trigger slow after insert on windlass.running for each statement execute function slow_down();
-"""
-CLAIMING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
 
 
 def test_a_job_that_ends_within_the_grace_is_finished(
@@ -129,10 +123,10 @@ def test_a_signal_during_start_up_ends_it_and_strands_nothing(
 
 
 def test_a_signal_during_a_claim_gives_back_what_it_took(start_pool: StartPool, connection: Connection) -> None:
-    connection.execute(SLOW_CLAIMS)
+    slow_down_claims(connection)
     pool = start_pool(shutdown_grace_seconds=2).ready()
     ids = put(connection, "note", *({} for _ in range(10)))
-    until(lambda: connection.fetch_one(CLAIMING) != (0,), message="a claim is under way")
+    until(lambda: claims_under_way(connection), message="a claim is under way")
     pool.send(TERM)
     assert pool.ends(2 + 3) == 0
     assert counts(connection) == {"queued": 10}

@@ -2,15 +2,17 @@
 
 `kills`: a child writes to its cell without a pause and is killed at a random instant, over and over; before and after
 its death the parent reads the cell and checks that every record is whole. `locks`: a child is stopped while it holds
-its cell's lock. Prints what it saw as JSON.
+its cell's lock. `waits`: a child changes its cell while the parent holds the lock. Prints what it saw as JSON.
 """
 
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from support.waiting import until
 from workerpool.board import WORKER, Board, Cell, Entry, State
@@ -138,5 +140,33 @@ def locks(_times: int) -> dict[str, object]:
     }
 
 
+def waits(_times: int) -> dict[str, object]:
+    board = Board.create(2)
+    steps: dict[str, Callable[[Cell], object]] = {
+        "begin": lambda cell: cell.begin([("a", 1), ("b", 2)]),
+        "start": lambda cell: cell.start(0, kill_at=0.0),
+        "finish": lambda cell: cell.finish(0, b"done"),
+    }
+    seen: dict[str, object] = {}
+    cell = board.open_cell(1, WORKER)
+    assert cell is not None
+    for name, step in steps.items():
+        told, tell = os.pipe()
+        with cell.held() as held:
+            assert held
+            pid = os.fork()
+            if pid == 0:
+                os.write(tell, b"?")
+                step(cell)
+                os.write(tell, b"!")
+                os._exit(0)
+            os.read(told, 1)
+            early, _, _ = select.select([told], [], [], 0.1)
+        late, _, _ = select.select([told], [], [], 5.0)
+        os.waitpid(pid, 0)
+        seen[name] = [bool(early), bool(late)]
+    return seen
+
+
 if __name__ == "__main__":
-    print(json.dumps({"kills": kills, "locks": locks}[sys.argv[1]](int(sys.argv[2]))))
+    print(json.dumps({"kills": kills, "locks": locks, "waits": waits}[sys.argv[1]](int(sys.argv[2]))))

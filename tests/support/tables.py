@@ -9,6 +9,12 @@ from sql.connection import Connection
 from sql.rows import Job
 from support.waiting import until
 
+_SLOW_CLAIMS = """
+create function slow_down() returns trigger language plpgsql as $$ begin perform pg_sleep(0.7); return null; end $$;
+create trigger slow after insert on windlass.running for each statement execute function slow_down();
+"""
+_CLAIMING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+
 ENDS = ("succeeded", "failed_permanent", "cancelled")
 
 
@@ -78,3 +84,15 @@ def attempts(connection: Connection, job_ids: Sequence[str]) -> list[int]:
     """Of each job, in the order of `job_ids`."""
     found = jobs.find_many(connection, list(job_ids))
     return [found[job_id].attempts for job_id in job_ids]
+
+
+def slow_down_claims(connection: Connection) -> None:
+    """From now on each takes most of a second."""
+    connection.execute(_SLOW_CLAIMS)
+
+
+def claims_under_way(connection: Connection) -> int:
+    """How many of those there are now."""
+    row = connection.fetch_one(_CLAIMING)
+    assert row is not None
+    return int(row[0])
