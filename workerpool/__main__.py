@@ -50,8 +50,9 @@ def _metrics_folder() -> Path:
     """A fresh folder for this pool's metric files, named after its supervisor; those of dead ones are removed."""
     parent = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
-    for abandoned in parent.glob(f"{_FOLDER}[0-9]*"):
-        if abandoned.stat().st_uid == os.getuid() and not proc.state(int(abandoned.name.removeprefix(_FOLDER))):
+    for abandoned in parent.glob(f"{_FOLDER}*"):
+        pid = abandoned.name.removeprefix(_FOLDER)
+        if pid.isdecimal() and abandoned.stat().st_uid == os.getuid() and not proc.state(int(pid)):
             shutil.rmtree(abandoned, ignore_errors=True)
     folder = parent / f"{_FOLDER}{os.getpid()}"
     folder.mkdir(mode=0o700)
