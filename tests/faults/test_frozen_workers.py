@@ -87,8 +87,10 @@ def test_a_claim_whose_worker_is_stopped_before_it_hears_of_it_is_still_its_own(
     start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:
     slow_down_claims(connection)
-    pool = start_pool(worker_processes=1).ready()
-    [worker] = pool.workers()
+    pool = start_pool().ready()
+    # While another works the steward looks every second.
+    busy = put_one(connection, "gate")
+    [worker] = set(pool.workers()) - {effects.wait_for("began", busy).pid}
     job_id = put_one(connection, "note")
     until(lambda: claims_under_way(connection), message="the claim is under way")
     os.kill(worker, signal.SIGSTOP)
@@ -100,6 +102,8 @@ def test_a_claim_whose_worker_is_stopped_before_it_hears_of_it_is_still_its_own(
     assert (job.status, job.attempts) == ("succeeded", 1)
     assert len(effects.all("ran", [job_id])) == 1
     assert pool.metric("settles_refused_total") == 0
+    effects.open_gate(busy)
+    ended(connection, busy)
 
 
 def test_a_pool_frozen_past_its_lease_starts_nothing_when_it_thaws(
