@@ -37,7 +37,9 @@ def test_a_line_is_one_line_whatever_is_said(written: tuple[str, logging.Logger,
 
 def test_what_a_database_says_of_row_values_is_left_out(written: tuple[str, logging.Logger, Callable[[], str]]) -> None:
     _, log, text = written
-    driver = psycopg2.errors.CheckViolation('new row violates "x"\nDETAIL:  Failing row contains (s3cret).\n\nHINT: s3cret\n')
+    driver = psycopg2.errors.CheckViolation(
+        'new row violates "x"\nDETAIL:  Failing row contains (s3cret).\n\nHINT: s3cret\n'
+    )
     try:
         try:
             raise driver
