@@ -80,6 +80,15 @@ class MailAddresses(fields.Field[list[str]]):
         "count": f"must hold 1 to {MOST_ADDRESSES} addresses",
     }
 
+    def __init__(self, *, allow_none: bool = False, **options: Any) -> None:
+        shapes: list[dict[str, Any]] = [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_ADDRESSES},
+        ]
+        shapes += [{"type": "null"}] if allow_none else []
+        # For the OpenAPI document, which cannot see into a field of our own.
+        super().__init__(allow_none=allow_none, metadata={"anyOf": shapes}, **options)
+
     def _deserialize(
         self,
         value: Any,

@@ -32,6 +32,15 @@ class Headers(fields.Field[dict[str, str]]):
         "count": f"must hold at most {_MOST} headers",
     }
 
+    def __init__(self, **options: Any) -> None:
+        # For the OpenAPI document, which cannot see into a field of our own.
+        shape = {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "maxProperties": _MOST,
+        }
+        super().__init__(metadata=shape, **options)
+
     def _deserialize(
         self,
         value: Any,
