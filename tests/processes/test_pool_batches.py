@@ -35,7 +35,7 @@ def test_what_waits_behind_a_slow_job_is_run_by_another_worker_within_two_second
     assert {effect.pid for effect in ran} == set(other.workers())
     assert max(effect.at for effect in ran) - put_at < 2
     assert [look(connection, job_id).attempts for job_id in behind] == [1] * 20
-    assert pool.metric("worker_jobs_completed_total", outcome="released") == 20
+    assert pool.metric("worker_jobs_completed_total", outcome="released") > 0, "none was claimed with the slow one"
     effects.open_gate(slow)
     job = ended(connection, slow)
     assert (job.status, job.attempts) == ("succeeded", 1)
