@@ -214,7 +214,8 @@ def _match(pattern: str, text: str) -> None:
 # -- results and errors -----------------------------------------------------------------------------------------------
 
 _deep: list[Any] = []
-for _ in range(5000):
+# Deeper than any Python's JSON goes: 3.13 reads 9,000 levels, 3.11 a thousand.
+for _ in range(12_000):
     _deep = [_deep]
 _circle: list[Any] = []
 _circle.append(_circle)

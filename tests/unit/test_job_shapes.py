@@ -137,7 +137,7 @@ def test_no_text_breaks_the_json_of_a_job(text: str, number: int, flag: bool) ->
     assert (shown["last_error"], shown["priority"], shown["cancel_requested"]) == (text, number, flag)
 
 
-@pytest.mark.parametrize("stored", ["1" * 5000, "[" * 5000 + "]" * 5000])
+@pytest.mark.parametrize("stored", ["1" * 5000, "[" * 12_000 + "]" * 12_000])
 @pytest.mark.parametrize("field", ["payload", "result", "progress"])
 def test_a_document_that_cannot_be_read_back_is_replaced(field: str, stored: str) -> None:
     assert "unreadable" in json.loads(job_text(JOB._replace(**{field: stored})))[field]
