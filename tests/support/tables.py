@@ -10,8 +10,15 @@ from sql.rows import Job
 from support.waiting import until
 
 _SLOW_CLAIMS = """
-create function slow_down() returns trigger language plpgsql as $$ begin perform pg_sleep(0.7); return null; end $$;
-create trigger slow after insert on windlass.running for each statement execute function slow_down();
+create function slow_down() returns trigger language plpgsql as $$
+begin
+    if exists (select from taken) then
+        perform pg_sleep(0.7);
+    end if;
+    return null;
+end $$;
+create trigger slow after insert on windlass.running referencing new table as taken
+for each statement execute function slow_down();
 """
 _CLAIMING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
 
@@ -87,7 +94,7 @@ def attempts(connection: Connection, job_ids: Sequence[str]) -> list[int]:
 
 
 def slow_down_claims(connection: Connection) -> None:
-    """From now on each takes most of a second."""
+    """From now on each that takes something takes most of a second."""
     connection.execute(_SLOW_CLAIMS)
 
 
