@@ -2,8 +2,10 @@
 
 A file belongs to a *slot*, not to a pid: a respawned worker goes on counting in the file of the one before it, so
 counters never fall and files stay as few as there are slots. Import this only after PROMETHEUS_MULTIPROC_DIR is set,
-which prometheus_client reads when it is first imported.
+which prometheus_client reads when it is first imported; without it a process counts for itself alone.
 """
+
+import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 
@@ -16,7 +18,8 @@ def identify(slot: str) -> None:
     _identity = slot
 
 
-values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _identity)  # type: ignore[no-untyped-call]
+if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _identity)  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 

@@ -64,6 +64,11 @@ def test_a_target_that_fails_says_why_and_what_was_printed_appears_once() -> Non
     assert len(lines) == 3
 
 
+def test_a_log_that_fails_at_the_end_does_not_let_a_child_into_its_parents_code() -> None:
+    # A child that got there would go on as a second parent, and print too.
+    assert _output("cannot_flush_its_log").splitlines() == ["5"]
+
+
 def test_children_have_their_own_random_numbers(tmp_path: Path) -> None:
     with SmallPool(tmp_path, worker="draws", workers=4) as pool:
         numbers = [line["number"] for line in pool.wait_for("drew", 4)]

@@ -24,7 +24,7 @@ def test_a_worker_that_blocks_every_signal_dies_with_the_supervisor(tmp_path: Pa
         until(lambda: not pool.anyone_left(), seconds=1.0)
 
 
-def test_an_orphaned_stewards_last_pass_is_ended_by_the_kernel(tmp_path: Path) -> None:
+def test_an_orphaned_stewards_last_pass_has_an_end(tmp_path: Path) -> None:
     with SmallPool(tmp_path, steward="never_ends_its_last_pass") as pool:
         pool.ready(2)
         killed = time.monotonic()
@@ -32,6 +32,13 @@ def test_an_orphaned_stewards_last_pass_is_ended_by_the_kernel(tmp_path: Path) -
         pool.wait_for("last pass")
         until(lambda: not pool.anyone_left(), seconds=1.5)
         assert time.monotonic() - killed > 0.5
+
+
+def test_a_steward_that_hangs_when_its_supervisor_dies_does_not_stay(tmp_path: Path) -> None:
+    with SmallPool(tmp_path, steward="hangs_before_it_knows") as pool:
+        pool.ready(2)
+        pool.send(signal.SIGKILL)
+        until(lambda: not pool.anyone_left(), seconds=2.0)
 
 
 def test_children_killed_at_any_moment_of_the_start_leave_nobody(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Programs around `workerpool.child.fork`, for tests/processes/test_child.py: `forks.py <what>` prints JSON."""
 
 import json
+import logging
 import os
 import select
 import signal
@@ -129,6 +130,23 @@ def uncaught() -> dict[str, object]:
     sys.stdout.write("said once by the parent\n")
     pid, cell = _born(fails, Inbox())
     return {"code": _code(pid), "boot_error": cell.boot_error}
+
+
+def cannot_flush_its_log() -> int:
+    """Code of a child with a log handler that fails at the end, as one of an author's own may."""
+
+    class Unflushable(logging.Handler):
+        def flush(self) -> None:
+            raise LookupError("no log")
+
+    kept = []
+
+    def logs(_cell: Cell, _inbox: Inbox) -> int:
+        kept.append(Unflushable())
+        return 5
+
+    pid, _cell = _born(logs, Inbox())
+    return _code(pid)
 
 
 if __name__ == "__main__":

@@ -267,5 +267,11 @@ def never_ends_its_last_pass(cell: Cell, inbox: Inbox, board: Board) -> int:
         _pass(60)
 
 
+def hangs_before_it_knows(cell: Cell, _inbox: Inbox, _board: Board) -> int:
+    """In a call into the database already when its supervisor dies."""
+    _get_ready(cell)
+    return _is_stuck()
+
+
 if __name__ == "__main__":
     sys.exit(main(**json.loads(sys.argv[1])))

@@ -1,0 +1,64 @@
+"""The steward's comparison of tables and board, one look at a time."""
+
+import os
+
+import pytest
+from support.work import add, add_many, claim, lease_of, look, register
+
+from sql.connection import Connection
+from sql.errors import Unavailable
+from workerpool.board import WORKER, Board, Cell
+from workerpool.duties import reconcile
+from workerpool.duties.reconcile import Reconcile
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board.create(2)
+
+
+@pytest.fixture
+def cell(board: Board, connection: Connection) -> Cell:
+    """Of a living worker, which this process stands for."""
+    cell = board.open_cell(1, WORKER)
+    assert cell is not None
+    cell.pid, cell.incarnation = os.getpid(), register(connection)
+    return cell
+
+
+def test_what_was_revoked_and_could_not_be_released_is_released_at_the_next_look(
+    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_many(connection, 2)
+    batch = [lease_of(claimed) for claimed in claim(connection, cell.incarnation, limit=2)]
+    cell.begin([(lease.id, lease.fence) for lease in batch])
+    assert cell.start(0, kill_at=0.0)
+    monkeypatch.setattr(reconcile, "_LONG_SECONDS", 0.0)
+
+    # The database goes away between the board's word and its own.
+    with monkeypatch.context() as outage:
+        outage.setattr(reconcile.leases, "release", _away)
+        with pytest.raises(Unavailable):
+            Reconcile(board).run(connection)
+    assert look(connection, batch[1].id).status == "running"
+
+    Reconcile(board).run(connection)
+    assert (look(connection, batch[1].id).status, look(connection, batch[1].id).attempts) == ("queued", 0)
+    assert look(connection, batch[0].id).status == "running"
+
+
+def test_what_no_board_shows_is_released_unless_a_claim_is_under_way(
+    connection: Connection, board: Board, cell: Cell
+) -> None:
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    cell.claiming = True
+    Reconcile(board).run(connection)
+    assert look(connection, job_id).status == "running"
+    cell.claiming = False
+    Reconcile(board).run(connection)
+    assert (look(connection, job_id).status, look(connection, job_id).attempts) == ("queued", 0)
+
+
+def _away(*_: object) -> set[str]:
+    raise Unavailable("gone for a moment")
