@@ -56,11 +56,11 @@ class Wake:
         return heard
 
     def wake(self, count: int) -> None:
-        """Leaves `count` bytes in the pipe, no more than there are workers: busy ones do not read them."""
+        """Adds `count` bytes to the pipe, up to one for each worker: busy ones do not read them."""
         unread = array.array("i", [0])
         fcntl.ioctl(self._write_fd, termios.FIONREAD, unread)
         try:
-            os.write(self._write_fd, b"!" * max(0, min(count, self._most) - unread[0]))
+            os.write(self._write_fd, b"!" * max(0, min(count, self._most - unread[0])))
         except BlockingIOError:
             # Full: everybody is awake already.
             pass
