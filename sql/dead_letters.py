@@ -1,11 +1,11 @@
 """Jobs that ended without success, and their way back."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from sql import arrays
+from sql import arrays, jobs
 from sql.connection import Connection
-from sql.rows import Status
+from sql.rows import Job, Status
 from sql.statements import load
 
 _SQL = load("dead_letters")
@@ -17,9 +17,39 @@ def redrive(conn: Connection, ids: Sequence[str], statuses: Sequence[Status] = (
     return [row[0] for row in rows]
 
 
-def retry(conn: Connection, job_id: str) -> Literal["queued", "conflict", "missing"]:
-    """Queues one failed_permanent or cancelled job anew; a conflict when it is in another state."""
-    if redrive(conn, [job_id], (Status.FAILED_PERMANENT, Status.CANCELLED)):
+def retry(
+    conn: Connection, job_id: str, statuses: Sequence[Status] = (Status.FAILED_PERMANENT, Status.CANCELLED)
+) -> Literal["queued", "conflict", "missing"]:
+    """Queues one job in one of `statuses` anew; a conflict when it is in another."""
+    if redrive(conn, [job_id], statuses):
         return "queued"
-    row = conn.fetch_one(_SQL["exists"], id=job_id)
-    return "conflict" if row and row[0] else "missing"
+    return "conflict" if jobs.exists(conn, job_id) else "missing"
+
+
+class Redriven(NamedTuple):
+    """How many dead letters passed a filter, and how many of them were queued anew."""
+
+    matched: int
+    requeued: int
+
+
+def redrive_matching(
+    conn: Connection,
+    queue: str,
+    *,
+    kind: str | None = None,
+    error_contains: str | None = None,
+    limit: int,
+) -> Redriven:
+    """Queues up to `limit` dead letters of a queue anew, those that died first first; a limit of 0 only counts.
+
+    `error_contains` is a plain part of their last error.
+    """
+    row = conn.fetch_one(_SQL["redrive_matching"], queue=queue, kind=kind, error_contains=error_contains, limit=limit)
+    assert row is not None
+    return Redriven(*row)
+
+
+def page(conn: Connection, queue: str, limit: int) -> list[Job]:
+    """The dead letters of a queue, those that died last first."""
+    return [Job(*row) for row in conn.fetch_all(_SQL["page"], queue=queue, limit=limit)]

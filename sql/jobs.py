@@ -84,6 +84,13 @@ def find(conn: Connection, job_id: str) -> Job | None:
     return find_many(conn, [job_id]).get(job_id)
 
 
+def exists(conn: Connection, job_id: str) -> bool:
+    """Whether there is, in whatever state, such a job."""
+    row = conn.fetch_one(_SQL["exists"], id=job_id)
+    assert row is not None
+    return bool(row[0])
+
+
 def page(
     conn: Connection,
     *,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sql import arrays
 from sql.connection import Connection
-from sql.rows import Claimed, Held
+from sql.rows import Claimed, Held, Leased
 from sql.statements import load
 
 _SQL = load("leases")
@@ -43,8 +43,8 @@ class Lease(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """How a lease was settled: the state the job went to (an end, `ready`, or None once it has gone on from there) and
-    the error recorded for the attempt, None when it did not fail.
+    """How a lease was settled: the state the job went to (an end or `ready`; once it has gone on from there `released`,
+    or None if the attempt failed) and the error recorded for the attempt, None when it did not fail.
     """
 
     state: str | None
@@ -145,10 +145,25 @@ def report_progress(conn: Connection, worker_id: int | None, lease: Lease, progr
     )
 
 
-def extend(conn: Connection, lease: Lease, extend_ms: int) -> bool | None:
-    """Moves an HTTP lease's end. Answers whether cancel was requested, or None when the lease is lost."""
-    row = conn.fetch_one(_SQL["extend"], id=lease.id, fence=lease.fence, extend_ms=extend_ms)
+def extend(conn: Connection, lease: Lease, extend_ms: int, progress: str | None = None) -> bool | None:
+    """Moves an HTTP lease's end and keeps `progress` (JSON text), if any.
+
+    Answers whether cancel was requested, or None when the lease is lost.
+    """
+    row = conn.fetch_one(_SQL["extend"], id=lease.id, fence=lease.fence, extend_ms=extend_ms, progress=progress)
     return None if row is None else bool(row[0])
+
+
+def leased(conn: Connection, leases: Sequence[Lease]) -> dict[str, Leased]:
+    """What the holders of these HTTP leases are told, by id; those that are over already are absent."""
+    rows = conn.fetch_all(_SQL["leased"], **_pairs(leases))
+    return {row[0]: Leased(*row) for row in rows}
+
+
+def live_lease(conn: Connection, job_id: str) -> Lease | None:
+    """The HTTP lease a job is under, expired or not, if nobody has taken it back yet."""
+    row = conn.fetch_one(_SQL["live_fence"], id=job_id)
+    return None if row is None else Lease(job_id, row[0])
 
 
 def held(conn: Connection, worker_ids: Sequence[int]) -> list[Held]:

@@ -78,6 +78,9 @@ begin
     -- Locking a row takes the right to update some column of it.
     grant update (id) on windlass.done to windlass_service;
     revoke insert, update, delete on windlass.schema_migrations from windlass_service;
+    if to_regproc('windlass.enqueue') is not null then
+        grant execute on function windlass.enqueue to windlass_service;
+    end if;
     for seen in
         select a.attrelid::regclass as name, string_agg(quote_ident(a.attname), ', ') as columns
         from pg_attribute as a

@@ -68,6 +68,38 @@ class Held(NamedTuple):
     cancel_requested: bool
 
 
+class Leased(NamedTuple):
+    """A job under an HTTP lease, as its holder sees it. `payload` is JSON text, times are RFC 3339 text."""
+
+    id: str
+    queue: str
+    payload: str
+    attempts: int
+    max_attempts: int
+    run_at: str
+    leased_until: str
+    priority: int
+    created_at: str
+    updated_at: str
+    kind: str
+    last_error: str | None
+    fence: int
+    lease_ms_remaining: int
+    timeout_seconds: int
+
+
+class QueueOverview(NamedTuple):
+    """A queue at a glance; `depth` is how many of its jobs are due, `paused_at` RFC 3339 text."""
+
+    queue: str
+    depth: int
+    queued: int
+    retrying: int
+    running: int
+    oldest_ready_seconds: float | None
+    paused_at: str | None
+
+
 class QueueDepth(NamedTuple):
     """How many jobs of a queue are in a status that is not an end."""
 

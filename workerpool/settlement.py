@@ -156,4 +156,4 @@ def _cancelled(settled: Settled) -> bool:
 
 
 def _released(settled: Settled) -> bool:
-    return settled.state in ("ready", "cancelled") and settled.error is None
+    return settled.state in ("ready", "cancelled", "released") and settled.error is None

@@ -54,6 +54,10 @@ select v.*
 from windlass.job_reading as v
 where v.id = any(%(ids)s::uuid[]);
 
+-- name: exists
+-- Whether there is such a job.
+select exists (select from windlass.jobs where id = %(id)s::uuid);
+
 -- name: page_all
 -- Newest first, of any status.
 select v.*

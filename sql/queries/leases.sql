@@ -167,14 +167,26 @@ from settled;
 
 -- name: settled_before
 -- Of some leases, those already settled, with the state the job went to and the error recorded: an unknown commit is sent
--- again and must answer as before, and what a rescue wrote under the same fence must not be taken for it.
+-- again and must answer as before, and what a rescue wrote under the same fence must not be taken for it. A lease that was
+-- followed by another and left no failure behind was released.
 select g.id::text, state.name, f.error
 from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
 left join windlass.failures as f on f.id = g.id and f.fence = g.fence
 cross join lateral (
     select coalesce(
         (select d.status from windlass.done as d where d.id = g.id and d.fence = g.fence),
-        (select 'ready' from windlass.ready as r where r.id = g.id and r.last_fence = g.fence))
+        (select 'ready' from windlass.ready as r where r.id = g.id and r.last_fence = g.fence),
+        (
+            select 'released'
+            from (
+                select fence from windlass.running where id = g.id
+                union all
+                select fence from windlass.done where id = g.id
+                union all
+                select last_fence from windlass.ready where id = g.id
+            ) as latest
+            where latest.fence > g.fence and f.error is null
+        ))
 ) as state (name)
 where state.name is not null or f.error is not null;
 
@@ -185,11 +197,35 @@ set progress = %(progress)s::jsonb
 where id = %(id)s::uuid and fence = %(fence)s::bigint and worker_id is not distinct from %(worker_id)s::bigint;
 
 -- name: extend
--- Moves an HTTP lease's end to extend_ms from now; answers whether cancel was requested.
+-- Moves an HTTP lease's end to extend_ms from now, keeps the progress given with it, and answers whether cancel was
+-- requested.
 update windlass.running
-set lease_expires_at = now() + %(extend_ms)s::bigint * interval '1 millisecond'
+set lease_expires_at = now() + %(extend_ms)s::bigint * interval '1 millisecond',
+    progress = coalesce(%(progress)s::jsonb, progress)
 where id = %(id)s::uuid and fence = %(fence)s::bigint and lease_expires_at is not null
 returning cancel_requested;
+
+-- name: leased
+-- Jobs just claimed over HTTP, as their holder is told of them.
+select
+    u.id::text, u.queue, j.payload::text, u.attempts, j.max_attempts, windlass.rfc3339(u.run_at),
+    windlass.rfc3339(u.lease_expires_at), u.priority, windlass.rfc3339(j.created_at), windlass.rfc3339(u.started_at), u.kind,
+    (
+        select f.error
+        from windlass.failures as f
+        where f.id = u.id and not f.cleared
+        order by f.fence desc
+        limit 1
+    ),
+    u.fence, greatest(extract(epoch from u.lease_expires_at - now()) * 1000, 0)::bigint, j.timeout_seconds
+from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
+join windlass.running as u on u.id = g.id and u.fence = g.fence
+join windlass.jobs as j on j.id = g.id
+where u.lease_expires_at is not null;
+
+-- name: live_fence
+-- The fence of the HTTP lease a job is under now.
+select fence from windlass.running where id = %(id)s::uuid and lease_expires_at is not null;
 
 -- name: held
 -- What these workers hold, for the comparison with the board.

@@ -92,13 +92,30 @@ def test_a_failure_is_known_after_all_that_came_later(connection: Connection, ho
     ]
 
 
-def test_a_release_is_known_until_the_job_is_claimed_again(connection: Connection, holder: int | None) -> None:
-    add(connection)
+def test_a_release_is_known_also_when_the_job_was_claimed_again(connection: Connection, holder: int | None) -> None:
+    job_id = add(connection)
     lease = claim_one(connection, holder)
     leases.release(connection, holder, [lease])
     assert known(connection, lease) == Settled("ready", None)
-    claim_one(connection, holder)
-    assert known(connection, lease) is None
+    second = claim_one(connection, holder)
+    assert known(connection, lease) == Settled("released", None)
+    assert known(connection, second) is None
+    leases.fail(connection, holder, [Failure(second, "boom")])
+    assert known(connection, lease) == Settled("released", None)
+    third = claim_one(connection, holder)
+    leases.ack(connection, holder, [(third, None)])
+    assert known(connection, lease) == Settled("released", None)
+    assert known(connection, second) == Settled(None, "boom")
+    assert known(connection, Lease(job_id, third.fence + 1)) is None
+
+
+def test_what_was_taken_back_from_a_holder_is_not_taken_for_released(connection: Connection) -> None:
+    add(connection)
+    lease = claim_one(connection)
+    past(connection, "running", "lease_expires_at", 3600)
+    leases.rescue(connection, workers_too=False)
+    claim_one(connection)
+    assert known(connection, lease) == Settled(None, "lease expired")
 
 
 def test_of_many_leases_those_settled_are_named(connection: Connection) -> None:

@@ -1,0 +1,82 @@
+-- oldest code: 1
+-- Enqueue from any database client, inside its own transaction; and dead letters in the order in which they died.
+
+-- The job exists exactly if the caller's transaction commits. The checks are those the schema can make: what a kind's
+-- payload must look like only its handler knows, and a job that does not fit ends as a dead letter that says so. No
+-- NOTIFY: inside a transaction it would hold all enqueuers together at 5k commits/s, and an idle pool looks by itself.
+-- It runs with its owner's rights, so that a role may be allowed to enqueue and nothing else.
+create function windlass.enqueue(
+    kind text,
+    payload jsonb,
+    queue text default 'default',
+    priority integer default 0,
+    run_at timestamptz default null,
+    max_attempts integer default 3,
+    timeout_seconds integer default 900,
+    idempotency_key text default null
+) returns uuid language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    job constant uuid := windlass.uuid7();
+    asked text;
+    made uuid;
+    made_for text;
+    wrong text;
+begin
+    wrong := case
+        when enqueue.kind is null or enqueue.kind !~ '^[A-Za-z0-9._:-]{1,128}$'
+            then 'kind: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -'
+        when enqueue.payload is null
+            then 'payload: must be given; for a JSON null write ''null''::jsonb'
+        when enqueue.queue is null or enqueue.queue !~ '^[A-Za-z0-9._:-]{1,128}$'
+            then 'queue: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -'
+        when enqueue.priority is null or enqueue.priority not between -32768 and 32767
+            then 'priority: must be from -32768 to 32767'
+        when enqueue.run_at < '1970-01-01Z' or enqueue.run_at >= '9001-01-01Z'
+            then 'run_at: must lie in the years 1970 to 9000 in UTC'
+        when enqueue.max_attempts is null or enqueue.max_attempts not between 1 and 100
+            then 'max_attempts: must be from 1 to 100'
+        when enqueue.timeout_seconds is null or enqueue.timeout_seconds not between 1 and 604800
+            then 'timeout_seconds: must be from 1 to 604800'
+        when enqueue.idempotency_key !~ '^[\x21-\x7e]{1,255}$'
+            then 'idempotency_key: must be 1 to 255 visible ASCII characters'
+    end;
+    if wrong is not null then
+        raise invalid_parameter_value using message = 'windlass.enqueue: ' || wrong;
+    end if;
+
+    if enqueue.idempotency_key is not null then
+        asked := encode(sha256(convert_to(
+            jsonb_build_array(
+                'sql', enqueue.kind, enqueue.payload, enqueue.queue, enqueue.priority, windlass.rfc3339(enqueue.run_at),
+                enqueue.max_attempts, enqueue.timeout_seconds)::text, 'UTF8')), 'hex');
+        insert into windlass.idempotency_keys as o (key, job_id, request_hash, expires_at)
+        values (enqueue.idempotency_key, job, asked, 'infinity')
+        on conflict (key) do update set
+            job_id = case when o.expires_at <= now() then excluded.job_id else o.job_id end,
+            request_hash = case when o.expires_at <= now() then excluded.request_hash else o.request_hash end,
+            expires_at = case when o.expires_at <= now() then excluded.expires_at else o.expires_at end
+        returning o.job_id, o.request_hash into made, made_for;
+        if made_for <> asked then
+            raise unique_violation using
+                message = 'windlass.enqueue: idempotency_key: was used with a different request',
+                detail = 'it made the job ' || made;
+        end if;
+        if made <> job then
+            return made;
+        end if;
+    end if;
+
+    insert into windlass.jobs (id, queue, kind, priority, max_attempts, timeout_seconds, payload, idempotency_key)
+    values (
+        job, enqueue.queue, enqueue.kind, enqueue.priority, enqueue.max_attempts, enqueue.timeout_seconds,
+        enqueue.payload, enqueue.idempotency_key);
+    insert into windlass.ready (id, queue, kind, priority, run_at, attempts, last_fence)
+    values (job, enqueue.queue, enqueue.kind, enqueue.priority, coalesce(enqueue.run_at, now()), 0, 0);
+    return job;
+end $$;
+
+-- Whoever may is granted it: `grant usage on schema windlass to shop; grant execute on function windlass.enqueue to shop`.
+revoke all on function windlass.enqueue from public;
+
+-- The newest dead letters of a queue, without sorting all there are. Only failures pay for it.
+create index done_died on windlass.done (finished_at, id) where status = 'failed_permanent';
