@@ -1,21 +1,36 @@
 """Shapes of `/jobs`: what may be asked, how a list is filtered, and how a job is shown."""
 
 import json
-import re
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
-from app.schemas.fields import INT32, Clamped, Number, Time, Whole, name, whole_number
+from app.schemas.fields import INT32, Clamped, Number, Whole, name
 from sql.rows import Job, Status
+from workerpool.kinds.requests import KEY, NewJobSchema, Strict
+
+__all__ = [
+    "JOB_ID",
+    "KEY",
+    "MAX_BULK",
+    "BulkItemSchema",
+    "BulkResultSchema",
+    "BulkSchema",
+    "CancelledSchema",
+    "EmptySchema",
+    "JobFilterSchema",
+    "JobSchema",
+    "NewJobSchema",
+    "Strict",
+    "bulk_result_text",
+    "job_text",
+]
 
 MAX_BULK = 1000
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
 JOB_ID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 _DOCUMENTS: Final = frozenset({"payload", "result", "progress"})
-_KEY_RULE = "must be 1 to 255 visible ASCII characters"
 _UNREADABLE = (
     "A value that another client put into the database and that cannot be read back is shown as"
     ' `{"unreadable": "why"}`.'
@@ -25,39 +40,6 @@ _UNREADABLE = (
 def _time(*, description: str = "", **options: Any) -> fields.String:
     said = {"description": description} if description else {}
     return fields.String(required=True, metadata={"format": "date-time", **said}, **options)
-
-
-class Strict(Schema):
-    """A JSON object whose unknown fields are refused: they are usually a typo of a real one."""
-
-    error_messages = {"unknown": "is not a field here", "type": "must be a JSON object"}
-
-
-class NewJobSchema(Strict):
-    """A job to create. A field given as null counts as absent."""
-
-    kind = name("kind", required=True, metadata={"description": "Picks the payload's shape and the handler."})
-    payload = fields.Raw(
-        required=True, allow_none=True, metadata={"description": "What the handler gets; its shape is the kind's."}
-    )
-    max_attempts = whole_number(
-        1,
-        100,
-        allow_none=True,
-        metadata={"description": "Claims before the job is given up. Default: the kind's, or 3."},
-    )
-    idempotency_key = fields.String(
-        allow_none=True,
-        validate=Whole(f"^{KEY.pattern}$", error=_KEY_RULE),
-        error_messages={"invalid": _KEY_RULE},
-        metadata={"description": "One key makes one job, for as long as that job's row lives."},
-    )
-    queue = name("queue", allow_none=True, metadata={"description": "Default: the kind's, or `default`."})
-    priority = whole_number(-32768, 32767, allow_none=True, metadata={"description": "Higher first. Default 0."})
-    run_at = Time(allow_none=True, metadata={"description": "Not before this time, RFC 3339. Default: now."})
-    timeout_seconds = whole_number(
-        1, 604_800, allow_none=True, metadata={"description": "Of one attempt. Default: the kind's, or the service's."}
-    )
 
 
 class BulkSchema(Strict):

@@ -1,9 +1,6 @@
 """What may be asked about jobs, and what then happens to them."""
 
-import json
-import math
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import sql.dead_letters
@@ -12,10 +9,8 @@ from app.problems import Conflict, Invalid, NotFound, Unavailable
 from sql.connection import Connection
 from sql.jobs import Enqueued, NewJob
 from sql.rows import Job, Status
+from workerpool.kinds import requests
 from workerpool.kinds.registry import PayloadInvalid, Registry, UnknownKind
-
-_DEFAULT_PRIORITY = 0
-_LONGEST_TIMEOUT = 604_800
 
 
 class Rules(NamedTuple):
@@ -37,42 +32,16 @@ def prepare(rules: Rules, asked: Mapping[str, Any], key: str | None = None) -> N
 
     Raises Invalid for an unknown kind and for a payload not of its kind's shape.
     """
-    kind_name = asked["kind"]
     try:
-        rules.kinds.check(kind_name, asked["payload"])
+        return NewJob(**requests.prepare(rules.kinds, rules.timeout_seconds, asked, key)._asdict())
     except UnknownKind as error:
         known = ", ".join(rules.kinds.names())
         raise Invalid(
-            f"payload validation failed for {kind_name}: kind: there is no such kind; known: {known}",
+            f"payload validation failed for {error.name}: kind: there is no such kind; known: {known}",
             details={"kind": [f"there is no such kind; known: {known}"]},
         ) from error
     except PayloadInvalid as error:
         raise Invalid(str(error), details=error.messages) from error
-    kind = rules.kinds.get(kind_name)
-    key = key or asked.get("idempotency_key")
-    payload = _canonical(asked["payload"])
-    return NewJob(
-        queue=_given(asked, "queue", kind.queue),
-        kind=kind_name,
-        priority=_given(asked, "priority", _DEFAULT_PRIORITY),
-        max_attempts=_given(asked, "max_attempts", kind.max_attempts),
-        timeout_seconds=_given(asked, "timeout_seconds", _timeout(kind.timeout_seconds, rules.timeout_seconds)),
-        payload=payload,
-        run_at=asked.get("run_at"),
-        idempotency_key=key,
-        request_hash=request_hash(asked, payload) if key else None,
-    )
-
-
-def request_hash(asked: Mapping[str, Any], payload: str) -> str:
-    """Which request this is, its key left out: two requests have one hash exactly if they ask for the same.
-
-    Defaults are not filled in, so that a default changed by a deploy does not turn an honest repeat into a conflict.
-    """
-    rest = {
-        name: value for name, value in asked.items() if value is not None and name not in ("idempotency_key", "payload")
-    }
-    return sha256(f"{_canonical(rest)}\n{payload}".encode()).hexdigest()
 
 
 def enqueue(conn: Connection, rules: Rules, asked: Mapping[str, Any], key: str | None = None) -> tuple[Job, bool]:
@@ -150,16 +119,3 @@ def _found(conn: Connection, enqueued: Enqueued) -> Job:
 
 def _no_job(job_id: str) -> NotFound:
     return NotFound(f"there is no job {job_id.lower()}")
-
-
-def _given(asked: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = asked.get(name)
-    return default if value is None else value
-
-
-def _timeout(of_kind: float | None, of_service: int) -> int:
-    return of_service if of_kind is None else min(max(1, math.ceil(of_kind)), _LONGEST_TIMEOUT)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

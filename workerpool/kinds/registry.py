@@ -20,6 +20,7 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError
 
 from workerpool.context import Context
+from workerpool.kinds.fields import LONGEST_TIMEOUT, MOST_ATTEMPTS, NAME
 from workerpool.outcomes import clean_text, describe
 from workerpool.retry import Backoff
 
@@ -29,7 +30,7 @@ SHIPPED: Final = tuple(
     f"{__package__}.{name}" for name in ("send_email", "resize_image", "summarize_text", "webhook_delivery", "external")
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}", re.ASCII)
-_MOST_ATTEMPTS: Final = 100
+_QUEUE: Final = re.compile(NAME, re.ASCII)
 # A hostile payload chooses its own field names; the answer to it stays small all the same.
 _MOST_MESSAGES: Final = 50
 _LONGEST_PATH: Final = 200
@@ -67,7 +68,8 @@ class PayloadInvalid(Exception):
 class Kind:
     """One kind of job. Without a `payload` schema any JSON is accepted; without a `handler` the pool never runs it.
 
-    `timeout_seconds` None means JOB_TIMEOUT_SECONDS of the web process.
+    `timeout_seconds` None means JOB_TIMEOUT_SECONDS of whichever process enqueues. An error of one of the classes
+    `permanent_errors` is not retried.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Kind:
     max_attempts: int = 3
     timeout_seconds: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
+    permanent_errors: tuple[type[Exception], ...] = ()
 
 
 _declared: dict[str, Kind] = {}
@@ -90,14 +93,17 @@ def kind(
     max_attempts: int = 3,
     timeout_seconds: float | None = None,
     backoff: Backoff | None = None,
+    permanent_errors: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Declare a kind: its name, its payload's shape and its defaults; decorates `handler(payload, context)`.
 
     The handler gets the payload as the schema loaded it and a `Context`; what it returns, any JSON value, becomes
-    the job's result. It may return or raise `Retry` and `Dead`; any other exception is a failure that is retried.
+    the job's result. It may return or raise `Retry` and `Dead`. Any other exception is a failure that is retried, after
+    `backoff`, unless it is of a class in `permanent_errors`: then no other attempt could succeed and the job is dead.
 
-    Raises KindError when the declaration is incomplete or the name is taken.
+    Raises KindError when the declaration is incomplete, out of range, or the name is taken.
     """
+    errors = permanent_errors if isinstance(permanent_errors, tuple) else (permanent_errors,)
 
     def declared(handler: Handler) -> Handler:
         declare(
@@ -109,6 +115,7 @@ def kind(
                 max_attempts=max_attempts,
                 timeout_seconds=timeout_seconds,
                 backoff=backoff or Backoff(),
+                permanent_errors=errors,
             )
         )
         return handler
@@ -132,10 +139,21 @@ def declare(new: Kind) -> None:
             f"kind {new.name!r} has no payload schema: pass payload=, a subclass of marshmallow.Schema"
             f" (got {new.payload!r})"
         )
-    if isinstance(new.max_attempts, bool) or not 1 <= new.max_attempts <= _MOST_ATTEMPTS:
-        raise KindError(f"kind {new.name!r}: max_attempts must be from 1 to {_MOST_ATTEMPTS}")
-    if new.timeout_seconds is not None and not new.timeout_seconds > 0:
-        raise KindError(f"kind {new.name!r}: timeout_seconds must be greater than 0, or None for the pool's own")
+    if not isinstance(new.queue, str) or not _QUEUE.fullmatch(new.queue):
+        raise KindError(f"kind {new.name!r}: queue {new.queue!r} must be 1 to 128 of A-Z a-z 0-9 . _ : -")
+    if not _is_number(new.max_attempts, int) or not 1 <= new.max_attempts <= MOST_ATTEMPTS:
+        raise KindError(f"kind {new.name!r}: max_attempts must be from 1 to {MOST_ATTEMPTS}")
+    timeout = new.timeout_seconds
+    if timeout is not None and not (_is_number(timeout, int | float) and 0 < timeout <= LONGEST_TIMEOUT):
+        raise KindError(
+            f"kind {new.name!r}: timeout_seconds must be greater than 0 and at most {LONGEST_TIMEOUT},"
+            " or None for JOB_TIMEOUT_SECONDS"
+        )
+    if not isinstance(new.backoff, Backoff):
+        raise KindError(f"kind {new.name!r}: backoff must be a Backoff(…), not {new.backoff!r}")
+    for error in new.permanent_errors:
+        if not isinstance(error, type) or not issubclass(error, Exception):
+            raise KindError(f"kind {new.name!r}: permanent_errors must be classes of Exception; {error!r} is none")
     known = _declared.get(new.name)
     if known is not None and _origin(known) != _origin(new):
         raise KindError(f"kind {new.name!r} is declared twice: in {_origin(known)} and in {_origin(new)}")
@@ -207,6 +225,10 @@ def load(modules: Sequence[str] = ()) -> Registry:
 
 def _is_schema(candidate: Any) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, Schema)
+
+
+def _is_number(value: Any, of: Any) -> bool:
+    return isinstance(value, of) and not isinstance(value, bool)
 
 
 def _origin(known: Kind) -> str:
