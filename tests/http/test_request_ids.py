@@ -59,8 +59,8 @@ def test_text_from_outside_cannot_start_a_line_of_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     refused.open("/jobs", method="A\nINFO forged", headers={"X-Request-Id": "ok"})
-    from app.logs import TextFormatter
+    from app.log_lines import TextFormatter
 
-    shown = [TextFormatter().format(record) for record in caplog.records]
+    shown = [TextFormatter("web").format(record) for record in caplog.records]
     assert shown
     assert not any("\n" in line for line in shown)

@@ -18,7 +18,6 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from marshmallow import ValidationError, fields, validates
@@ -28,6 +27,7 @@ from workerpool.kinds import settings as kind_settings
 from workerpool.kinds.address_guard import AddressRefused, Guard, Resolve, resolve
 from workerpool.kinds.payload import PayloadSchema, line, whole_number
 from workerpool.kinds.registry import kind
+from workerpool.kinds.retry_after import retry_after
 from workerpool.kinds.settings import KindSettings
 from workerpool.kinds.webhook_headers import Headers
 from workerpool.kinds.webhook_url import Target, parse_target
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from workerpool.kinds.pinned_http import Reply
 
 DEFAULT_TIMEOUT_SECONDS: Final = 15
-MOST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 _GONE: Final = 410
 _EXCERPT: Final = 500
@@ -145,20 +144,6 @@ def signed(job_id: str, body: bytes, secrets: tuple[str, ...], timestamp: int) -
     }
 
 
-def retry_after(reply: Reply) -> float | None:
-    """Seconds the reply's Retry-After asks for, as a number or as a date, cut to a day; None without a usable one."""
-    asked = reply.headers.get("retry-after", "").strip()
-    if asked.isascii() and asked.isdigit():
-        # Not int(): a number of thousands of digits raises.
-        return float(min(MOST_RETRY_AFTER_SECONDS, float(asked[:20])))
-    moment = _http_date(asked)
-    if moment is None:
-        return None
-    # The date is by the receiver's clock, so its own Date says how far off it is.
-    now = _http_date(reply.headers.get("date", "")) or datetime.now(UTC)
-    return min(MOST_RETRY_AFTER_SECONDS, max(0.0, (moment - now).total_seconds()))
-
-
 def _failure(target: Target, reply: Reply, headers: dict[str, str]) -> Exception:
     said = f"{_place(target)} answered {reply.status}"
     if 300 <= reply.status <= 399:
@@ -172,7 +157,7 @@ def _failure(target: Target, reply: Reply, headers: dict[str, str]) -> Exception
         said += f": {clean_text(excerpt, _EXCERPT)}"
     if reply.status == _GONE:
         return Dead(said)
-    return Retry(said, after=retry_after(reply))
+    return Retry(said, after=retry_after(reply.headers))
 
 
 def _guard(settings: KindSettings) -> Guard:
@@ -188,11 +173,3 @@ def _created_at(job_id: str) -> str:
     """The creation time a UUIDv7 carries in its first 48 bits, milliseconds since 1970."""
     moment = datetime.fromtimestamp((uuid.UUID(job_id).int >> 80) / 1000, tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
