@@ -17,7 +17,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     # the latter must even name the metrics' folder before prometheus_client is imported.
     import flask
 
-    from app import auth, context, errors, openapi, requests
+    from app import auth, context, errors, limits, openapi, requests
     from app.database import Database
     from app.hints import HintSender
     from app.routes import docs, jobs, probes
@@ -45,9 +45,9 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
         hints=HintSender(lambda: database.open("windlass-web-hints")),
     ).attach(app)
 
-    # Who asks is settled before anything of the body is read; a limit on how often belongs after the gate.
+    # Who asks, and how often, is settled before anything of the body is read.
     app.before_request(requests.begin)
-    app.before_request(gate.check)
+    app.before_request(limits.Limits(settings, gate).check)
     app.after_request(requests.finish)
     app.teardown_request(lambda _: database.give_back())
     errors.register(app)

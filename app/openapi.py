@@ -36,7 +36,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     },
     "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}},
 }
-_HEADERS_OF_ERROR = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+_HEADERS_OF_ERROR = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 # What reading a body can end with, before the route's own rules.
 _BODY_ERRORS = (400, 413, 415, 422)
 _DESCRIPTION = """\
@@ -166,7 +166,7 @@ def _complete(operation: dict[str, Any], level: Level, gate: Gate) -> None:
     if "requestBody" in operation:
         statuses.update(_BODY_ERRORS)
     if level is not Level.PROBE or gate.needs_token(level):
-        statuses.update((401, 403) if level is Level.ADMIN else (401,))
+        statuses.update((401, 403, 429) if level is Level.ADMIN else (401, 429))
         tokens: list[dict[str, list[str]]] = [{"AdminToken": []}]
         if level is not Level.ADMIN:
             tokens.insert(0, {"ApiToken": []})

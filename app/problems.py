@@ -104,6 +104,15 @@ class Invalid(Problem):
         return cls(f"{field}: {sentences[0]}", details=bounded)
 
 
+class RateLimited(Problem):
+    """Right in itself, and too often."""
+
+    slug = "rate_limited"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after_seconds)})
+
+
 class Unavailable(Problem):
     """The database cannot serve now; come back."""
 

@@ -38,7 +38,7 @@ def finish(response: flask.Response) -> flask.Response:
                 "route": route or "(unknown)",
                 "status": response.status_code,
                 "milliseconds": round(seconds * 1000, 1),
-                "client": flask.request.remote_addr,
+                "client": flask.g.get("client", flask.request.remote_addr),
             },
         )
     return response

@@ -29,6 +29,7 @@ class AppSettings:
     allow_anonymous: bool = False
     protect_metrics: bool = False
     trusted_proxies: tuple[Network, ...] = ()
+    rate_limit_per_minute: int | None = None
     idempotency_window_hours: int = 24
     job_timeout_seconds: int = 900
     kind_modules: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class AppSettings:
             allow_anonymous=env.switch("ALLOW_ANONYMOUS"),
             protect_metrics=env.switch("PROTECT_METRICS"),
             trusted_proxies=env.read("TRUSTED_PROXIES", _networks, ()),
+            rate_limit_per_minute=env.read("RATE_LIMIT_PER_MINUTE", _rate, None),
             idempotency_window_hours=env.whole("IDEMPOTENCY_WINDOW_HOURS", cls.idempotency_window_hours, 1, 8760),
             job_timeout_seconds=env.whole("JOB_TIMEOUT_SECONDS", cls.job_timeout_seconds, 1, 604_800),
             kind_modules=env.kind_modules(),
@@ -118,6 +120,12 @@ def _address(value: str) -> str:
     if not value.startswith("unix:/"):
         host_port(value)
     return value
+
+
+def _rate(value: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,5}|1000000", value):
+        raise ValueError("must be a whole number from 1 to 1000000; leave it unset for no limit")
+    return int(value)
 
 
 def _networks(value: str) -> tuple[Network, ...]:

@@ -17,7 +17,7 @@ from workerpool.settings import PoolSettings
 
 _URL = {"DATABASE_URL": "postgresql://windlass@127.0.0.1:5432/windlass"}
 # Read and checked, but nothing acts on them yet: they belong to leases over HTTP.
-_NOT_YET = {"TRUSTED_PROXIES", "IDEMPOTENCY_WINDOW_HOURS"}
+_NOT_YET = {"IDEMPOTENCY_WINDOW_HOURS"}
 # Between `windlass up` and what it starts.
 _INTERNAL = {"WINDLASS_UP"}
 # Told in words, because they depend on the machine.

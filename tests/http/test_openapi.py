@@ -8,16 +8,15 @@ from typing import Any
 import flask
 import pytest
 from flask.testing import FlaskClient
+from support.access import UNLISTED, asked_by, template
 from support.http import EXTERNAL
 
+from app.auth import Level
 from app.problems import STATUSES
 from app.schemas.jobs import NewJobSchema
 from sql.rows import Job, Status
 
 UNKNOWN = "01a200c6-e47b-72f2-a97e-1600febf64d7"
-# The page and its files are for browsers, and the document does not list itself.
-UNLISTED = {"/docs", "/swagger-ui", "/docs/assets/{name}", "/api-docs/openapi.json"}
-DOCS = UNLISTED
 
 
 @pytest.fixture
@@ -61,11 +60,11 @@ def test_it_is_openapi_3_1_and_every_reference_in_it_leads_somewhere(document: d
 
 def test_it_lists_every_route_and_no_other(client: FlaskClient, document: dict[str, Any]) -> None:
     routes = {
-        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        (method, template(rule.rule))
         for rule in client.application.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD"}
     }
-    assert set(operations(document)) == {route for route in routes if route[1] not in DOCS}
+    assert set(operations(document)) == {route for route in routes if route[1] not in UNLISTED}
 
 
 def test_every_answer_is_described_with_its_shape_and_its_headers(document: dict[str, Any]) -> None:
@@ -79,7 +78,7 @@ def test_every_answer_is_described_with_its_shape_and_its_headers(document: dict
                 shape = resolved(document, response["content"]["application/json"]["schema"])
                 assert shape["required"] == ["error", "message"]
                 assert set(shape["properties"]["error"]["enum"]) == set(STATUSES)
-            assert ("Retry-After" in response["headers"]) == (status == "503")
+            assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
             assert ("WWW-Authenticate" in response["headers"]) == (status == "401")
 
 
@@ -139,16 +138,17 @@ def test_it_says_which_routes_ask_for_which_token(make_app: Callable[..., flask.
     document = make_app(**tokens).test_client().get("/api-docs/openapi.json").get_json()
     anonymous: list[dict[str, list[str]]] = [] if tokens else [{}]
     for (_, path), operation in operations(document).items():
-        if path.endswith("/retry"):
+        asked = asked_by(path)
+        if asked is Level.ADMIN:
             assert operation["security"] == [*anonymous, {"AdminToken": []}]
-            assert operation["responses"].keys() >= {"401", "403"}
-        elif path.startswith("/jobs"):
+            assert operation["responses"].keys() >= {"401", "403", "429"}
+        elif asked is Level.CLIENT:
             assert operation["security"] == [*anonymous, {"ApiToken": []}, {"AdminToken": []}]
-            assert "401" in operation["responses"]
+            assert operation["responses"].keys() >= {"401", "429"}
             assert "403" not in operation["responses"]
         else:
             assert "security" not in operation
-            assert "401" not in operation["responses"]
+            assert not operation["responses"].keys() & {"401", "429"}
 
 
 def test_every_answer_met_is_one_it_describes(client: FlaskClient, document: dict[str, Any]) -> None:
