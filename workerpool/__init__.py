@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workerpool.context import Context
+from workerpool.context import Context, EnqueueRefused
 from workerpool.kinds.registry import kind
 from workerpool.outcomes import Dead, Retry
 from workerpool.retry import Backoff
@@ -17,7 +17,7 @@ from workerpool.retry import Backoff
 if TYPE_CHECKING:
     from workerpool.__main__ import run
 
-__all__ = ["Backoff", "Context", "Dead", "Retry", "kind", "run"]
+__all__ = ["Backoff", "Context", "Dead", "EnqueueRefused", "Retry", "kind", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,23 @@
 """What a handler sees of the job it is running.
 
-Built from two callables, so that a handler can be run, and tested, with neither a board nor a database.
+Built from callables, so that a handler can be run, and tested, with neither a board nor a database.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workerpool.outcomes import Cancelled
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class EnqueueRefused(ValueError):
+    """A follow-up that can never be a job; the text names the field and says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class Context:
     interrupted.
     """
 
-    __slots__ = ("_is_cancelled", "_report", "deadline", "job")
+    __slots__ = ("_enqueue", "_is_cancelled", "_report", "deadline", "job")
 
     def __init__(
         self,
@@ -40,11 +47,13 @@ class Context:
         deadline: float,
         is_cancelled: Callable[[], bool],
         report: Callable[[Any], None],
+        enqueue: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self.job = job
         self.deadline = deadline
         self._is_cancelled = is_cancelled
         self._report = report
+        self._enqueue = enqueue
 
     @property
     def attempt(self) -> int:
@@ -75,3 +84,45 @@ class Context:
         second are dropped.
         """
         self._report(value)
+
+    def enqueue(
+        self,
+        kind: str,
+        payload: Any,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        run_at: datetime | str | None = None,
+        max_attempts: int | None = None,
+        timeout_seconds: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Enqueue a follow-up: a job that will exist exactly if the handler itself brings this one to its end.
+
+        When the handler returns, or ends the job with `Dead`, that end and all follow-ups are written in one
+        transaction: both or neither. After anything else (`Retry`, any other exception, the deadline, a cancel, a lost
+        lease, a killed process) they are forgotten: the next attempt enqueues them again.
+
+        The arguments are the fields of `POST /jobs`, checked at once by the same rules, and what is left out comes
+        from the kind. `run_at` may also be a datetime with a time zone. At most 1,000 a job; each payload at most
+        1 MiB of JSON, all together 8 MiB.
+
+        A key lives as on `POST /jobs`. If it has already made a job of the same request, that is the follow-up. If it
+        was used with another request, the job still ends, since its effects have happened and running it again would
+        meet the same key: the follow-up alone is left out, with a warning in the log. So build a key and what it
+        stands for from the job (`run_at` too), not from the time of the attempt.
+
+        Raises EnqueueRefused (a ValueError).
+        """
+        self._enqueue(
+            {
+                "kind": kind,
+                "payload": payload,
+                "queue": queue,
+                "priority": priority,
+                "run_at": run_at,
+                "max_attempts": max_attempts,
+                "timeout_seconds": timeout_seconds,
+                "idempotency_key": idempotency_key,
+            }
+        )

@@ -5,12 +5,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sql.rows import Claimed
 from workerpool.context import Context, JobView
+from workerpool.follow_ups import FollowUps
 from workerpool.interrupts import DeadlineReached, Interrupts, ToldToLeave
 from workerpool.kinds.registry import PayloadInvalid, Registry
+from workerpool.kinds.requests import Prepared
 from workerpool.outcomes import Cancelled, Dead, Outcome, Released, Retry, Succeeded, describe
 
 log = logging.getLogger(__name__)
@@ -20,18 +22,26 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
+class Ending(NamedTuple):
+    """How a run ended, and what is to be enqueued in the same transaction; only an end the handler chose has any."""
+
+    outcome: Outcome
+    follow_ups: tuple[Prepared, ...] = ()
+
+
 def run(
     job: Claimed,
     queue: str,
     registry: Registry,
     interrupts: Interrupts,
     *,
+    follow_ups: FollowUps,
     is_cancelled: Callable[[], bool],
     report: Callable[[Any], None],
-) -> Outcome:
-    """The outcome of `job`. Only errors of our own come out as exceptions.
+) -> Ending:
+    """Runs `job` to its end. Only errors of our own come out as exceptions.
 
-    `is_cancelled` reads the board; `report` stores progress.
+    `follow_ups` collects what the handler enqueues, `is_cancelled` reads the board, `report` stores progress.
     """
     kind = registry.get(job.kind)
     assert kind.handler is not None
@@ -41,26 +51,36 @@ def run(
         time.monotonic() + timeout,
         is_cancelled,
         report,
+        follow_ups.add,
     )
     try:
         with interrupts.armed(timeout):
             returned = kind.handler(_payload(job, registry), context)
     except ToldToLeave:
-        return Released()
+        return Ending(Released())
     except DeadlineReached:
-        return Retry(f"timed out after {timeout:g} s")
-    except (Cancelled, Retry, Dead) as outcome:
-        return outcome
+        return Ending(Retry(f"timed out after {timeout:g} s"))
+    except (Cancelled, Retry, Dead) as chosen:
+        return _ending(chosen, follow_ups)
+    except kind.permanent_errors as error:
+        log.debug("handler of %s raised %s, which is permanent", job.kind, type(error).__name__)
+        return Ending(Dead(describe(error)))
     except Exception as error:
         # The type only: messages and tracebacks can hold what was in the payload.
         log.debug("handler of %s raised %s", job.kind, type(error).__name__)
-        return Retry(describe(error))
+        return Ending(Retry(describe(error)))
     except BaseException as error:
         # SystemExit and its like: the handler's wish to end the process is not ours to grant.
-        return Retry(describe(error))
+        return Ending(Retry(describe(error)))
     if isinstance(returned, Retry | Dead):
-        return returned
-    return _succeeded(returned)
+        return _ending(returned, follow_ups)
+    outcome = _succeeded(returned)
+    # A result that cannot be kept is an end the handler did not choose.
+    return _ending(outcome, follow_ups) if isinstance(outcome, Succeeded) else Ending(outcome)
+
+
+def _ending(outcome: Outcome, follow_ups: FollowUps) -> Ending:
+    return Ending(outcome, follow_ups.take() if isinstance(outcome, Succeeded | Dead) else ())
 
 
 def _payload(job: Claimed, registry: Registry) -> Any:

@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from workerpool.kinds.bounds import NAME
 from workerpool.kinds.environment import Environment, SettingsError, host_port, names
 
 __all__ = ["PoolSettings", "SettingsError"]
 
-_QUEUE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_QUEUE = re.compile(NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class PoolSettings:
     worker_queues: tuple[str, ...]
     worker_metrics_bind_addr: tuple[str, int]
     lease_seconds: int
+    job_timeout_seconds: int
     shutdown_grace_seconds: float
     worker_prefetch: int
     worker_max_jobs: int | None
@@ -41,6 +43,7 @@ class PoolSettings:
             worker_queues=env.read("WORKER_QUEUES", _queues, ("default",)),
             worker_metrics_bind_addr=env.read("WORKER_METRICS_BIND_ADDR", host_port, ("127.0.0.1", 9091)),
             lease_seconds=env.whole("LEASE_SECONDS", 30, 2, 86_400),
+            job_timeout_seconds=env.job_timeout_seconds(),
             shutdown_grace_seconds=env.grace_seconds(),
             worker_prefetch=env.whole("WORKER_PREFETCH", 500, 1, 500),
             worker_max_jobs=env.whole("WORKER_MAX_JOBS", None, 1, 10**12),

@@ -1,21 +1,24 @@
 """Writes outcomes: one branch for each, and the only place that settles what this worker ran.
 
 Successes are kept on the board and written together, at the latest 50 ms after the first; a worker killed meanwhile
-does not make them run again, since the steward finds them there. Everything else is written at once.
+does not make them run again, since the steward finds them there. Everything else is written at once, and so is a
+success with follow-ups: the steward could settle it, but knows nothing of what must commit with it.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from sql import leases
+from sql import hints, leases
 from sql.connection import Connection
-from sql.errors import Rejected
+from sql.errors import Rejected, StorageError
 from sql.leases import Failure, Lease, Settled
 from sql.rows import Claimed
 from workerpool import metrics
 from workerpool.board import Cell
+from workerpool.follow_ups import EndWithFollowUps, FollowUpsRefused
 from workerpool.kinds.registry import Registry
+from workerpool.kinds.requests import Prepared
 from workerpool.outcomes import Cancelled, Dead, Outcome, Released, Retry, Succeeded
 from workerpool.session import Session
 
@@ -34,10 +37,15 @@ class Settlement:
         self._kept: list[tuple[int, Claimed, str | None]] = []
         self._kept_since = 0.0
 
-    def settle(self, index: int, job: Claimed, outcome: Outcome) -> None:
-        """Writes, or keeps for `flush`, the outcome of the batch's entry `index`. Raises Abandoned."""
+    def settle(self, index: int, job: Claimed, outcome: Outcome, follow_ups: Sequence[Prepared] = ()) -> None:
+        """Writes, or keeps for `flush`, the outcome of the batch's entry `index`; a Succeeded or Dead together with its
+        `follow_ups`. Raises Abandoned.
+        """
         lease = Lease(job.id, int(job.fence))
         match outcome:
+            case Succeeded(result) if follow_ups:
+                self._ack([(index, job, result)], follow_ups)
+                return
             case Succeeded(result):
                 if not self._cell.finish(index, None if result is None else result.encode()):
                     self._ack([(index, job, result)])
@@ -52,7 +60,7 @@ class Settlement:
                     delay = self._registry.get(job.kind).backoff.delay(int(job.attempt))
                 self._fail(Failure(lease, outcome.reason, delay), job)
             case Dead():
-                self._fail(Failure(lease, outcome.reason, permanent=True), job)
+                self._fail(Failure(lease, outcome.reason, permanent=True), job, follow_ups)
             case Cancelled() if self._cell.lost and not self._cell.cancel_requested:
                 # It stopped because its lease is lost; nobody asked to cancel the job.
                 self.release([(index, job)])
@@ -90,21 +98,21 @@ class Settlement:
                 self._count(job, "released")
             self._cell.settled(index)
 
-    def _ack(self, kept: list[tuple[int, Claimed, str | None]]) -> None:
+    def _ack(self, kept: list[tuple[int, Claimed, str | None]], follow_ups: Sequence[Prepared] = ()) -> None:
         worker = self._cell.incarnation
         settles = [(Lease(job.id, int(job.fence)), result) for _, job, result in kept]
+        given = [lease for lease, _ in settles]
         try:
-            acked = self._write(
-                [lease for lease, _ in settles], lambda conn: leases.ack(conn, worker, settles), _succeeded
-            )
+            acked = self._end(given, lambda conn: leases.ack(conn, worker, settles), _succeeded, follow_ups)
         except Rejected as error:
             if len(kept) > 1:
                 # One result the database refuses must not hold back its neighbours.
                 for one in kept:
                     self._ack([one])
                 return
-            log.error("the result of job %s was refused: %s", kept[0][1].id, error)
-            self._fail(Failure(settles[0][0], f"the result cannot be stored: {error}", permanent=True), kept[0][1])
+            reason = str(error) if isinstance(error, FollowUpsRefused) else f"the result cannot be stored: {error}"
+            log.error("the end of job %s was refused: %s", kept[0][1].id, reason)
+            self._fail(Failure(given[0], reason, permanent=True), kept[0][1])
             self._cell.settled(kept[0][0])
             return
         for index, job, _ in kept:
@@ -112,7 +120,7 @@ class Settlement:
                 self._count(job, "succeeded")
             self._cell.settled(index)
 
-    def _fail(self, failure: Failure, job: Claimed) -> None:
+    def _fail(self, failure: Failure, job: Claimed, follow_ups: Sequence[Prepared] = ()) -> None:
         worker = self._cell.incarnation
         last = failure.permanent or int(job.attempt) >= int(job.max_attempts)
         went_to = {job.id: "failed_permanent" if last else "retrying"}
@@ -122,8 +130,46 @@ class Settlement:
             went_to.update(answer)
             return set(answer)
 
-        if self._write([failure.lease], fail, lambda settled: settled.error == failure.error):
+        try:
+            settled = self._end([failure.lease], fail, lambda settled: settled.error == failure.error, follow_ups)
+        except FollowUpsRefused as error:
+            log.error("the end of job %s was refused: %s", job.id, error)
+            self._fail(failure._replace(error=f"{failure.error} ({error})"), job)
+            return
+        if settled:
             self._count(job, went_to[job.id])
+
+    def _end(
+        self,
+        given: list[Lease],
+        write: Callable[[Connection], set[str]],
+        as_meant: Callable[[Settled], bool],
+        follow_ups: Sequence[Prepared],
+    ) -> set[str]:
+        """As `_write`; the follow-ups, if any, are written with the settle of the one lease given, or not at all."""
+        if not follow_ups:
+            return self._write(given, write, as_meant)
+        end = EndWithFollowUps(write, follow_ups)
+        settled = self._write(given, end, as_meant)
+        if settled:
+            self._tell(given[0].id, follow_ups, end)
+        return settled
+
+    def _tell(self, job_id: str, follow_ups: Sequence[Prepared], end: EndWithFollowUps) -> None:
+        for follow_up, enqueued in zip(follow_ups, end.enqueued, strict=True):
+            if not enqueued.same_request:
+                log.warning(
+                    "job %s ended without its follow-up of kind %s: its idempotency key made job %s of another request",
+                    job_id,
+                    follow_up.kind,
+                    enqueued.id,
+                )
+        created = sum(enqueued.created for enqueued in end.enqueued)
+        if created:
+            try:
+                self._session.if_open(lambda conn: hints.hint(conn, created))
+            except StorageError as error:
+                log.debug("hint of %d jobs lost: %s", created, error)
 
     def _write(
         self, given: list[Lease], write: Callable[[Connection], set[str]], as_meant: Callable[[Settled], bool]

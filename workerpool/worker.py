@@ -13,6 +13,7 @@ from sql.rows import Claimed
 from workerpool import execution, metrics, proc
 from workerpool.board import Board, Cell
 from workerpool.errors import BootFailure
+from workerpool.follow_ups import FollowUps
 from workerpool.interrupts import Interrupts
 from workerpool.kinds.registry import Registry
 from workerpool.lanes import Lane
@@ -177,11 +178,12 @@ class Worker:
         metrics.jobs_started.labels(job.kind).inc()
         metrics.job_wait.labels(job.kind).observe(float(job.waited_seconds))
         began = time.monotonic()
-        outcome = execution.run(
+        outcome, follow_ups = execution.run(
             job,
             queue,
             self._registry,
             self._interrupts,
+            follow_ups=FollowUps(self._registry, self._settings.job_timeout_seconds),
             is_cancelled=lambda: self._cell.cancel_requested or self._cell.lost,
             report=progress.report,
         )
@@ -192,7 +194,7 @@ class Worker:
         self._pace.ran(job.kind, seconds)
         self._ran += 1
         log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
-        self._settlement.settle(index, job, outcome)
+        self._settlement.settle(index, job, outcome, follow_ups)
 
     def _idle(self) -> None:
         """Waits for the steward's byte, the next due job or the next poll, whichever comes first."""

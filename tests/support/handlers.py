@@ -1,7 +1,7 @@
 """Running a handler by itself: the context a pool would give it, and what it reported."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,11 @@ JOB_CREATED_AT = "2024-07-11T12:00:00.000Z"
 
 @dataclass
 class Run:
-    """A context and what was reported to it."""
+    """A context, what was reported to it and what it was asked to enqueue."""
 
     context: Context
     reports: list[Any] = field(default_factory=list)
+    enqueued: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 def a_run(
@@ -30,5 +31,8 @@ def a_run(
 ) -> Run:
     """A run of one job with `seconds` until its deadline."""
     reports: list[Any] = []
+    enqueued: list[Mapping[str, Any]] = []
     job = JobView(JOB_ID, "a-kind", "default", attempt, max_attempts, fence)
-    return Run(Context(job, time.monotonic() + seconds, is_cancelled, reports.append), reports)
+    return Run(
+        Context(job, time.monotonic() + seconds, is_cancelled, reports.append, enqueued.append), reports, enqueued
+    )

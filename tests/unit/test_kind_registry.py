@@ -170,12 +170,37 @@ def test_a_kind_without_a_payload_schema_is_refused(schema: Any) -> None:
         {"max_attempts": True},
         {"timeout_seconds": 0},
         {"timeout_seconds": -1},
+        {"timeout_seconds": float("nan")},
+        {"timeout_seconds": float("inf")},
+        {"timeout_seconds": 604_801},
+        {"timeout_seconds": "60"},
+        {"max_attempts": "3"},
+        {"queue": ""},
+        {"queue": "two words"},
+        {"queue": "q\n"},
+        {"queue": "x" * 129},
+        {"queue": None},
+        {"backoff": 5},
         {"handler": "greet"},
     ],
 )
 def test_a_declaration_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(KindError):
         declare(Kind(**{"name": "unit.wrong", "payload": Greeting, "handler": greet, **wrong}))
+
+
+@pytest.mark.parametrize("errors", [LookupError, (LookupError, ZeroDivisionError), ()])
+def test_permanent_errors_are_one_class_or_several(errors: Any) -> None:
+    kind("unit.permanent", payload=Greeting, permanent_errors=errors)(greet)
+    assert load().get("unit.permanent").permanent_errors == (errors if isinstance(errors, tuple) else (errors,))
+
+
+@pytest.mark.parametrize(
+    "errors", ["LookupError", LookupError(), BaseException, KeyboardInterrupt, (LookupError, 5), [LookupError], None]
+)
+def test_permanent_errors_that_are_no_classes_of_exception_are_refused(errors: Any) -> None:
+    with pytest.raises(KindError, match=r"'unit\.permanent': permanent_errors must be classes of Exception"):
+        kind("unit.permanent", payload=Greeting, permanent_errors=errors)(greet)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +249,6 @@ def test_a_module_of_ones_own_brings_its_kinds(tmp_path: Path) -> None:
 
 
 def test_what_authors_need_is_exported_and_nothing_else_is_found() -> None:
-    assert {"Backoff", "Context", "Dead", "Retry", "kind", "run"} == set(workerpool.__all__)
+    assert {"Backoff", "Context", "Dead", "EnqueueRefused", "Retry", "kind", "run"} == set(workerpool.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         workerpool.nothing  # noqa: B018

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from workerpool.kinds.bounds import LONGEST_TIMEOUT
+
 P = TypeVar("P")
 T = TypeVar("T")
 
@@ -107,6 +109,10 @@ class Environment:
     def kind_modules(self) -> tuple[str, ...]:
         """KIND_MODULES: the modules that declare kinds of your own, in dotted form."""
         return self.read("KIND_MODULES", _modules, ())
+
+    def job_timeout_seconds(self) -> int:
+        """JOB_TIMEOUT_SECONDS: of one attempt, where neither the job nor its kind says."""
+        return self.whole("JOB_TIMEOUT_SECONDS", 900, 1, LONGEST_TIMEOUT)
 
     def grace_seconds(self) -> float:
         """SHUTDOWN_GRACE_SECONDS."""

@@ -5,14 +5,12 @@ Web and pool both read requests: the web those of clients, the pool those of han
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-# What a queue or a kind may be called.
-NAME: Final = r"[A-Za-z0-9._:-]{1,128}"
-LONGEST_TIMEOUT: Final = 604_800
-MOST_ATTEMPTS: Final = 100
+from workerpool.kinds.bounds import NAME
+
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9001, 1, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError
 
 from workerpool.context import Context
-from workerpool.kinds.fields import LONGEST_TIMEOUT, MOST_ATTEMPTS, NAME
+from workerpool.kinds.bounds import LONGEST_TIMEOUT, MOST_ATTEMPTS, NAME
 from workerpool.outcomes import clean_text, describe
 from workerpool.retry import Backoff
 

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from marshmallow import Schema, fields
 
-from workerpool.kinds.fields import LONGEST_TIMEOUT, MOST_ATTEMPTS, Time, Whole, name, whole_number
+from workerpool.kinds.bounds import LONGEST_TIMEOUT, MOST_ATTEMPTS
+from workerpool.kinds.fields import Time, Whole, name, whole_number
 from workerpool.kinds.registry import Registry
 
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
