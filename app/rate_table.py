@@ -12,7 +12,8 @@ appears after some 50,000 clients, and of 100,000 less than one in a hundred is 
 place of the one that asked least (of several, the one whose window is oldest), which is forgotten and may begin a new
 window at once, so it gets more than its limit. Whoever has used much of its limit stays counted as long as others of
 its set have used less: a flood of clients that ask once only pushes out its own kind. Nobody is ever charged for
-another's requests, because a place holds 128 bits of its owner's hash: an error is always in the client's favour.
+another's requests, because a place holds 128 bits of its owner's hash: each refusal stands on as many requests as the
+limit says, of the client itself and passed within the last minute.
 
 **Deaths.** SIGKILL may come at any instruction. The number that publishes a place is one aligned 8-byte store, and a
 place is empty while its key is written. The lock of a set is an `fcntl` record lock, which the kernel frees when its
@@ -28,6 +29,7 @@ import struct
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +51,30 @@ _PATIENCE_SECONDS = 1.0
 _PAUSE_SECONDS = 0.0001
 
 
+def _milliseconds() -> int:
+    # CLOCK_MONOTONIC: the same for every process of the machine, and nobody sets it.
+    return time.monotonic_ns() // 1_000_000
+
+
 class RateTable:
     """`limit` requests per client and window. Made before the fork, and then the same in every process.
 
-    `places` is for tests: how many sets, and how many places in each.
+    For tests: `places` is how many sets and how many places in each, `clock` tells the time in milliseconds.
     """
 
-    def __init__(self, limit: int, window_seconds: float = 60.0, places: tuple[int, int] = (SETS, WAYS)) -> None:
+    def __init__(
+        self,
+        limit: int,
+        window_seconds: float = 60.0,
+        places: tuple[int, int] = (SETS, WAYS),
+        clock: Callable[[], int] = _milliseconds,
+    ) -> None:
         if not 1 <= limit <= MOST:
             raise ValueError(f"a limit is from 1 to {MOST}, not {limit}")
         self.limit = limit
         self._window_ms = round(window_seconds * 1000)
         self._sets, self._ways = places
+        self._clock = clock
         self._set_bytes = self._ways * (_KEY_BYTES + _STATE_BYTES)
         self._secret = os.urandom(32)
         self._fd = os.memfd_create("windlass-rates")
@@ -93,8 +107,7 @@ class RateTable:
         first = number * self._set_bytes
         states_at = (first + self._ways * _KEY_BYTES) // _STATE_BYTES
         states = self._words[states_at : states_at + self._ways]
-        # CLOCK_MONOTONIC: the same for every process of the machine, and nobody sets it.
-        now = time.monotonic_ns() // 1_000_000
+        now = self._clock()
         place = self._place_of(first, key)
         if place is None:
             place = _least(states.tolist(), now - self._window_ms)

@@ -79,15 +79,27 @@ def test_every_problem_is_named_at_once_with_its_variable() -> None:
         ADMIN_TOKEN="t\u00f6ken",
         ALLOW_ANONYMOUS="perhaps",
         TRUSTED_PROXIES="10.0.0.0/8,proxy",
+        RATE_LIMIT_PER_MINUTE="often",
         JOB_TIMEOUT_SECONDS="0",
         LOG_FORMAT="xml",
         LOG_LEVEL="loud",
     )
     assert [problem.split(":")[0] for problem in problems] == [
         "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "SHUTDOWN_GRACE_SECONDS", "MAX_BODY_BYTES",
-        "API_TOKEN", "ADMIN_TOKEN", "ALLOW_ANONYMOUS", "TRUSTED_PROXIES", "JOB_TIMEOUT_SECONDS", "LOG_FORMAT",
-        "LOG_LEVEL",
+        "API_TOKEN", "ADMIN_TOKEN", "ALLOW_ANONYMOUS", "TRUSTED_PROXIES", "RATE_LIMIT_PER_MINUTE", "JOB_TIMEOUT_SECONDS",
+        "LOG_FORMAT", "LOG_LEVEL",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "60/m", "1000001", "1e3", "0060", "\u0661", "inf", "none"])
+def test_a_limit_that_limits_nothing_or_cannot_be_read_stops_the_start(value: str) -> None:
+    (problem,) = refusal(RATE_LIMIT_PER_MINUTE=value)
+    assert problem == "RATE_LIMIT_PER_MINUTE: must be a whole number from 1 to 1000000; leave it unset for no limit"
+
+
+@pytest.mark.parametrize(("value", "limit"), [("1", 1), ("600", 600), (" 1000000 ", 1_000_000), ("", None)])
+def test_a_limit_is_a_number_a_minute_and_without_one_there_is_none(value: str, limit: int | None) -> None:
+    assert from_env(RATE_LIMIT_PER_MINUTE=value).rate_limit_per_minute == limit
 
 
 def test_no_problem_repeats_a_secret() -> None:
