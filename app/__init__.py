@@ -20,8 +20,9 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     from app import auth, context, errors, limits, openapi, requests
     from app.database import Database
     from app.hints import HintSender
-    from app.routes import docs, jobs, probes
+    from app.routes import docs, jobs, leases, probes
     from app.services.jobs import Rules
+    from app.waiting import WaitingRoom
     from workerpool.kinds import registry
 
     app = flask.Flask(__name__, static_folder=None)
@@ -43,6 +44,8 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
         database=database,
         rules=Rules(kinds, settings.job_timeout_seconds),
         hints=HintSender(lambda: database.open("windlass-web-hints")),
+        # A waiting request holds a thread, and the other half must do for everybody else.
+        waiting=WaitingRoom(lambda: database.open("windlass-web-listener"), settings.web_threads // 2),
     ).attach(app)
 
     # Who asks, and how often, is settled before anything of the body is read.
@@ -53,7 +56,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     errors.register(app)
 
     api = openapi.create_api(app)
-    for blueprint in (jobs.blueprint, probes.blueprint):
+    for blueprint in (jobs.blueprint, leases.blueprint, probes.blueprint):
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.create_blueprint(openapi.document(app, api, gate, kinds)))
     return app

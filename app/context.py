@@ -8,18 +8,20 @@ from app.database import Database
 from app.hints import HintSender
 from app.services.jobs import Rules
 from app.settings import AppSettings
+from app.waiting import WaitingRoom
 
 _NAME = "windlass"
 
 
 @dataclass(frozen=True)
 class Context:
-    """Settings, the way to the database, the rules jobs are judged by, and the sender of hints."""
+    """Settings, the way to the database, the rules jobs are judged by, the sender of hints, the place of long polls."""
 
     settings: AppSettings
     database: Database
     rules: Rules
     hints: HintSender
+    waiting: WaitingRoom
 
     def attach(self, app: flask.Flask) -> None:
         """Makes this the context of `app`."""
@@ -28,5 +30,10 @@ class Context:
 
 def current() -> Context:
     """The context of the application that answers the present request."""
-    context: Context = flask.current_app.extensions[_NAME]
+    return of(flask.current_app)
+
+
+def of(app: flask.Flask) -> Context:
+    """The context of `app`."""
+    context: Context = app.extensions[_NAME]
     return context

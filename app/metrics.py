@@ -58,6 +58,7 @@ _own = CollectorRegistry()
 _enqueued = Counter("jobs_enqueued_total", "Jobs created.", ["queue", "kind"], registry=_own)
 leased = Counter("jobs_leased_total", "Jobs handed out over HTTP.", registry=_own)
 acked = Counter("jobs_acked_total", "Jobs acknowledged over HTTP.", registry=_own)
+expired = Counter("leases_expired_total", "Leases over HTTP that ran out, taken back here.", registry=_own)
 failed = Counter("jobs_failed_total", "Jobs reported as failed over HTTP.", registry=_own)
 _requests = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"], registry=_own)
 _durations = Histogram(

@@ -34,6 +34,10 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "description": 'The next page, `</jobs?…>; rel="next"`; absent on the last.',
         "schema": {"type": "string"},
     },
+    "Windlass-Cancel-Requested": {
+        "description": "`true` when the job is to be cancelled: its holder stops and releases it.",
+        "schema": {"type": "string", "const": "true"},
+    },
     "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}},
 }
 _HEADERS_OF_ERROR = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
@@ -205,6 +209,7 @@ def _offer_kinds(schemas: dict[str, Any], kinds: Registry) -> None:
         )
         schemas[_component("NewJob", name)] = shape
         mapping[name] = f"#/components/schemas/{_component('NewJob', name)}"
+    schemas["NewLeasableJob"]["properties"]["kind"]["enum"] = [*kinds.names(), None]
     # Anything is taken as an item: what is no job is refused in its own result, not with the whole.
     schemas["Bulk"]["properties"]["jobs"]["items"] = {"anyOf": [{"$ref": "#/components/schemas/NewJob"}, {}]}
     schemas["NewJob"] = {

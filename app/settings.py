@@ -31,6 +31,7 @@ class AppSettings:
     trusted_proxies: tuple[Network, ...] = ()
     rate_limit_per_minute: int | None = None
     idempotency_window_hours: int = 24
+    require_lease_token: bool = False
     job_timeout_seconds: int = 900
     kind_modules: tuple[str, ...] = ()
     log_format: str | None = None
@@ -55,7 +56,8 @@ class AppSettings:
             trusted_proxies=env.read("TRUSTED_PROXIES", _networks, ()),
             rate_limit_per_minute=env.read("RATE_LIMIT_PER_MINUTE", _rate, None),
             idempotency_window_hours=env.whole("IDEMPOTENCY_WINDOW_HOURS", cls.idempotency_window_hours, 1, 8760),
-            job_timeout_seconds=env.whole("JOB_TIMEOUT_SECONDS", cls.job_timeout_seconds, 1, 604_800),
+            require_lease_token=env.switch("REQUIRE_LEASE_TOKEN"),
+            job_timeout_seconds=env.job_timeout_seconds(),
             kind_modules=env.kind_modules(),
             log_format=env.log_format(),
             log_level=env.log_level(),

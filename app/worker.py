@@ -8,6 +8,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from app import context
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Set as gunicorn's `worker_class`. `timeout` is the longest that one request may take, reading it included."""
@@ -17,12 +19,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._busy: dict[Any, float] = {}
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """gunicorn's; and once it stops, answers those already in the listener's queue, and then hangs it up.
+        """gunicorn's; and once it stops, ends the waits, answers those already in the listener's queue, and then hangs it up.
 
         gunicorn keeps it open until the last request is answered: whoever connects meanwhile would wait, and be reset.
         """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
+            context.of(self.wsgi).waiting.end()
             for listener in self.sockets:
                 taken = -1
                 while taken != self.nr_conns:

@@ -7,32 +7,24 @@ its code; `Retry` and `Dead` may also simply be returned.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-TEXT_LIMIT: Final = 8192
+from workerpool.kinds.text import clean_text
+
+__all__ = [
+    "MAX_DELAY_SECONDS",
+    "Cancelled",
+    "Dead",
+    "Outcome",
+    "Released",
+    "Retry",
+    "Succeeded",
+    "clean_text",
+    "describe",
+]
+
 MAX_DELAY_SECONDS: Final = 365 * 86400.0
-
-_TRUNCATED: Final = " … [truncated]"
-# PostgreSQL refuses NUL and lone surrogates; the other control characters would let an error text forge log lines
-# or move a terminal's cursor.
-_UNSTORABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-def clean_text(text: str, limit: int = TEXT_LIMIT) -> str:
-    """`text` made storable and safe to print, at most `limit` characters long.
-
-    NUL, lone surrogates and control characters other than newline and tab become U+FFFD; what is cut off is marked.
-    """
-    # Cutting first keeps a 10 MB error text from being scanned whole.
-    kept = text[: 2 * limit + 1].replace("\r\n", "\n")
-    cleaned = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", kept)
-    if len(cleaned) <= limit:
-        return cleaned
-    if limit <= len(_TRUNCATED):
-        return cleaned[: max(0, limit)]
-    return cleaned[: limit - len(_TRUNCATED)] + _TRUNCATED
 
 
 def describe(error: BaseException) -> str:

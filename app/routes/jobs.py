@@ -29,7 +29,7 @@ from app.services import bulk, jobs
 
 blueprint = Blueprint("jobs", __name__, description="Enqueue, read, cancel, retry.")
 
-_KEY_HEADER = {
+KEY_HEADER = {
     "in": "header",
     "name": "Idempotency-Key",
     "description": "Beats the body's `idempotency_key`. 1 to 255 visible ASCII characters without a comma.",
@@ -44,11 +44,13 @@ class JobIdConverter(BaseConverter):
     part_isolating = True
 
 
-def _json(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
+def json_answer(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
+    """A response of JSON text."""
     return flask.Response(f"{text}\n", status, headers, mimetype="application/json")
 
 
-def _key_header() -> str | None:
+def key_header() -> str | None:
+    """The request's Idempotency-Key, if any. Raises BadRequest."""
     key = flask.request.headers.get("Idempotency-Key")
     if key is None:
         return None
@@ -63,16 +65,16 @@ def _key_header() -> str | None:
 @blueprint.response(201, JobSchema, description="A new job", headers=header("Location"))
 @blueprint.alt_response(200, schema=JobSchema, description="The job this key already made", success=True)
 @answers(409, 503)
-@blueprint.parameters(_KEY_HEADER)
+@blueprint.parameters(KEY_HEADER)
 def enqueue(asked: dict[str, Any]) -> flask.Response:
     """Enqueue a job"""
     here = context.current()
-    job, created = jobs.enqueue(here.database.connection(), here.rules, asked, _key_header())
+    job, created = jobs.enqueue(here.database.connection(), here.rules, asked, key_header())
     if not created:
-        return _json(job_text(job))
+        return json_answer(job_text(job))
     metrics.count_enqueued(job.queue, job.kind)
     here.hints.send(1)
-    return _json(job_text(job), 201, {"Location": f"/jobs/{job.id}"})
+    return json_answer(job_text(job), 201, {"Location": f"/jobs/{job.id}"})
 
 
 @blueprint.route("/jobs/bulk", methods=["POST"])
@@ -93,7 +95,7 @@ def enqueue_bulk(asked: dict[str, Any]) -> flask.Response:
         bulk_result_text(result.status, result.job, result.problem.body() if result.problem else None)
         for result in results
     )
-    return _json(f'{{"results":[{",".join(texts)}]}}')
+    return json_answer(f'{{"results":[{",".join(texts)}]}}')
 
 
 @blueprint.route("/jobs", methods=["GET"])
@@ -109,7 +111,7 @@ def list_jobs(asked: dict[str, Any]) -> flask.Response:
         following = {name: value for name, value in asked.items() if name not in ("offset", "cursor")}
         query = urlencode({**following, "cursor": page.next_cursor})
         headers["Link"] = f'</jobs?{query}>; rel="next"'
-    return _json(f"[{','.join(map(job_text, page.jobs))}]", 200, headers)
+    return json_answer(f"[{','.join(map(job_text, page.jobs))}]", 200, headers)
 
 
 @blueprint.route("/jobs/<job_id:job_id>", methods=["GET"])
@@ -117,7 +119,7 @@ def list_jobs(asked: dict[str, Any]) -> flask.Response:
 @answers(404, 503)
 def find(job_id: str) -> flask.Response:
     """Read a job"""
-    return _json(job_text(jobs.find(context.current().database.connection(), job_id)))
+    return json_answer(job_text(jobs.find(context.current().database.connection(), job_id)))
 
 
 @blueprint.route("/jobs/<job_id:job_id>/cancel", methods=["POST"])
@@ -134,7 +136,7 @@ def cancel(_body: dict[str, Any], job_id: str) -> flask.Response:
     """Cancel a job"""
     ended = jobs.cancel(context.current().database.connection(), job_id)
     word = "cancelled" if ended else "pending"
-    return _json(json.dumps({"status": word, "job_id": job_id.lower()}), 200 if ended else 202)
+    return json_answer(json.dumps({"status": word, "job_id": job_id.lower()}), 200 if ended else 202)
 
 
 @blueprint.route("/jobs/<job_id:job_id>/retry", methods=["POST"])
@@ -147,4 +149,4 @@ def retry(_body: dict[str, Any], job_id: str) -> flask.Response:
     here = context.current()
     job = jobs.retry(here.database.connection(), job_id)
     here.hints.send(1)
-    return _json(job_text(job))
+    return json_answer(job_text(job))

@@ -7,7 +7,7 @@ from marshmallow import fields
 
 from workerpool.kinds.fields import Time, Whole, name, whole_number
 
-__all__ = ["INT32", "Clamped", "Number", "Time", "Whole", "name", "whole_number"]
+__all__ = ["INT32", "Clamped", "Flag", "Number", "Time", "Whole", "name", "whole_number"]
 
 INT32 = 2**31 - 1
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
@@ -33,3 +33,14 @@ class Clamped(Number):
 
     def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
         return min(max(super()._deserialize(value), self.least), self.most)
+
+
+class Flag(fields.Boolean):
+    """A JSON boolean; 1 and "true" are refused."""
+
+    default_error_messages = {"invalid": "must be true or false"}
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value

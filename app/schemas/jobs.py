@@ -1,12 +1,12 @@
 """Shapes of `/jobs`: what may be asked, how a list is filtered, and how a job is shown."""
 
 import json
-from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
 from app.schemas.fields import INT32, Clamped, Number, Whole, name
+from app.schemas.texts import document_text, object_text, scalar_text
 from sql.rows import Job, Status
 from workerpool.kinds.requests import KEY, NewJobSchema, Strict
 
@@ -139,32 +139,8 @@ def bulk_result_text(status: int, job: Job | None, problem: dict[str, object] | 
 
 
 def job_text(job: Job) -> str:
-    """A job as JSON text. A document that cannot be read back is replaced, so that it spoils nobody else's answer."""
-    return (
-        "{"
-        + ",".join(
-            f'"{field}":{_document(value) if field in _DOCUMENTS else _scalar(value)}'
-            for field, value in zip(Job._fields, job, strict=True)
-        )
-        + "}"
+    """A job as JSON text."""
+    return object_text(
+        (field, document_text(value) if field in _DOCUMENTS else scalar_text(value))
+        for field, value in zip(Job._fields, job, strict=True)
     )
-
-
-def _scalar(value: str | int | None) -> str:
-    if type(value) is str:
-        return encode_basestring_ascii(value)
-    if value is None:
-        return "null"
-    return str(value).lower() if type(value) is bool else str(value)
-
-
-def _document(text: str | int | None) -> str:
-    if text is None:
-        return "null"
-    # What the database holds goes out as it stands; it is read only to prove that it can be.
-    text = str(text)
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return json.dumps({"unreadable": f"the stored value cannot be read back: {type(error).__name__}"})
-    return text

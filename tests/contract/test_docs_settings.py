@@ -16,8 +16,6 @@ from workerpool.kinds.settings import KindSettings
 from workerpool.settings import PoolSettings
 
 _URL = {"DATABASE_URL": "postgresql://windlass@127.0.0.1:5432/windlass"}
-# Read and checked, but nothing acts on them yet: they belong to leases over HTTP.
-_NOT_YET = {"IDEMPOTENCY_WINDOW_HOURS"}
 # Between `windlass up` and what it starts.
 _INTERNAL = {"WINDLASS_UP"}
 # Told in words, because they depend on the machine.
@@ -91,7 +89,7 @@ def _examples() -> dict[str, tuple[bool, str]]:
 
 
 def test_the_readme_names_every_variable_and_no_other(variables_of_the_code: set[str]) -> None:
-    assert set(_readme()) == variables_of_the_code - _NOT_YET - _INTERNAL
+    assert set(_readme()) == variables_of_the_code - _INTERNAL
 
 
 def test_the_example_names_every_variable_and_those_of_compose() -> None:
@@ -110,7 +108,7 @@ def test_the_readme_tells_the_defaults_of_the_code() -> None:
 def test_the_example_shows_the_defaults_of_the_code() -> None:
     defaults = {name: value for name, value in _defaults_of_the_code().items() if value and name not in _IN_WORDS}
     shown = {name: value for name, (_, value) in _examples().items() if name in defaults}
-    assert shown == {name: value for name, value in defaults.items() if name not in _NOT_YET}
+    assert shown == defaults
 
 
 def test_each_variable_of_the_example_has_a_line_that_says_what_it_does() -> None:
