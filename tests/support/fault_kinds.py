@@ -98,6 +98,22 @@ def report(payload: dict[str, Any], context: Context) -> None:
         _pass(0.005)
 
 
+@kind("follow", payload=Anything, backoff=Backoff(base_seconds=0.0, cap_seconds=0.0), permanent_errors=LookupError)
+def follow(payload: dict[str, Any], context: Context) -> Any:
+    """Enqueues a `note` for each of `notes`, which holds the arguments that matter; then waits for its gate if it
+    `waits`, and ends in the way of `then` as long as `attempt` is at most `times`.
+    """
+    _effects.note(context, "began")
+    for arguments in payload["notes"]:
+        context.enqueue(**{"kind": "note", "payload": {"of": context.job.id}, **arguments})
+    _effects.note(context, "enqueued")
+    while payload.get("waits") and not _effects.is_open(context):
+        _pass(0.005)
+    if "then" not in payload or context.attempt > payload.get("times", 100):
+        return payload.get("result")
+    return _ends[payload["then"]](context)
+
+
 class Touchy(Schema):
     @pre_load
     def touch(self, data: dict[str, Any], **_: Any) -> NoReturn:
@@ -248,4 +264,31 @@ _errors: dict[str, Callable[[dict[str, Any]], BaseException]] = {
     "NUL": lambda _: ValueError("a\0b\ud800\x1b[31m"),
     "Retry": lambda payload: Retry("later", after=payload.get("after")),
     "Dead": lambda _: Dead("never"),
+}
+
+# -- ends of a job that has enqueued others ---------------------------------------------------------------------------
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _wait_to_be_cancelled(context: Context) -> NoReturn:
+    while True:
+        context.check_cancelled()
+        _pass(0.005)
+
+
+_ends: dict[str, Callable[[Context], Any]] = {
+    "raises Dead": lambda _: _raise(Dead("never")),
+    "returns Dead": lambda _: Dead("never"),
+    "raises Retry": lambda _: _raise(Retry("later", after=0)),
+    "returns Retry": lambda _: Retry("later", after=0),
+    "fails": lambda _: _raise(ValueError("no good")),
+    "fails for good": lambda _: _raise(KeyError("nowhere")),
+    "SystemExit": lambda _: _raise(SystemExit(3)),
+    "a result that is no JSON": lambda _: {1, 2},
+    "sleeps": lambda _: _pass(60),
+    "is killed": lambda _: _kill_myself(),
+    "is cancelled": _wait_to_be_cancelled,
 }

@@ -103,3 +103,10 @@ def claims_under_way(connection: Connection) -> int:
     row = connection.fetch_one(_CLAIMING)
     assert row is not None
     return int(row[0])
+
+
+def follow_ups(connection: Connection, job_id: str) -> list[Job]:
+    """What the job of kind `follow` enqueued, oldest first."""
+    rows = connection.fetch_all("select id::text from windlass.jobs where payload->>'of' = %(id)s", id=job_id)
+    found = jobs.find_many(connection, [row[0] for row in rows])
+    return [found[each] for each in sorted(found)]
