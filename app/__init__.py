@@ -20,7 +20,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     from app import auth, context, errors, limits, openapi, requests
     from app.database import Database
     from app.hints import HintSender
-    from app.routes import docs, jobs, leases, probes
+    from app.routes import admin, docs, jobs, leases, probes
     from app.services.jobs import Rules
     from app.waiting import WaitingRoom
     from workerpool.kinds import registry
@@ -56,7 +56,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     errors.register(app)
 
     api = openapi.create_api(app)
-    for blueprint in (jobs.blueprint, leases.blueprint, probes.blueprint):
+    for blueprint in (jobs.blueprint, leases.blueprint, admin.blueprint, probes.blueprint):
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.create_blueprint(openapi.document(app, api, gate, kinds)))
     return app

@@ -49,6 +49,13 @@ def json_answer(text: str, status: int = 200, headers: Mapping[str, str] | None 
     return flask.Response(f"{text}\n", status, headers, mimetype="application/json")
 
 
+def no_answer(**headers: str) -> flask.Response:
+    """A response without a body: it is done."""
+    response = flask.Response(status=204, headers=headers)
+    del response.headers["Content-Type"]
+    return response
+
+
 def key_header() -> str | None:
     """The request's Idempotency-Key, if any. Raises BadRequest."""
     key = flask.request.headers.get("Idempotency-Key")

@@ -6,7 +6,7 @@ import flask
 
 from app import context, metrics
 from app.openapi import Blueprint, answers, header
-from app.routes.jobs import KEY_HEADER, json_answer, key_header
+from app.routes.jobs import KEY_HEADER, json_answer, key_header, no_answer
 from app.schemas.leases import (
     AckSchema,
     EnqueuedSchema,
@@ -26,12 +26,6 @@ from app.waiting import is_open
 blueprint = Blueprint("leases", __name__, description="Work over HTTP: take jobs under a lease and settle them.")
 
 _CANCEL_HEADER = "Windlass-Cancel-Requested"
-
-
-def _done(**headers: str) -> flask.Response:
-    response = flask.Response(status=204, headers=headers)
-    del response.headers["Content-Type"]
-    return response
 
 
 @blueprint.route("/v1/jobs", methods=["POST"])
@@ -86,7 +80,7 @@ def ack(asked: dict[str, Any], job_id: str) -> flask.Response:
     here = context.current()
     if leases.ack(here.database.connection(), job_id, asked, here.settings.require_lease_token):
         metrics.acked.inc()
-    return _done()
+    return no_answer()
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/fail", methods=["POST"])
@@ -101,7 +95,7 @@ def fail(asked: dict[str, Any], job_id: str) -> flask.Response:
         metrics.failed.inc()
     if status == "retrying":
         here.hints.send(1)
-    return _done()
+    return no_answer()
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/heartbeat", methods=["POST"])
@@ -112,8 +106,8 @@ def heartbeat(asked: dict[str, Any], job_id: str) -> flask.Response:
     """Extend a lease, and hear whether to stop"""
     here = context.current()
     if leases.heartbeat(here.database.connection(), job_id, asked, here.settings.require_lease_token):
-        return _done(**{_CANCEL_HEADER: "true"})
-    return _done()
+        return no_answer(**{_CANCEL_HEADER: "true"})
+    return no_answer()
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/release", methods=["POST"])
@@ -125,4 +119,4 @@ def release(asked: dict[str, Any], job_id: str) -> flask.Response:
     here = context.current()
     if leases.release(here.database.connection(), job_id, asked, here.settings.require_lease_token):
         here.hints.send(1)
-    return _done()
+    return no_answer()

@@ -5,7 +5,7 @@ from marshmallow import Schema, fields, validate
 from app.schemas.fields import Flag, Time, Whole, name, whole_number
 from app.schemas.jobs import KEY
 from app.schemas.texts import object_text, scalar_text
-from sql.rows import Leased
+from sql.rows import Job, Leased
 from workerpool.kinds.requests import Strict
 
 DAY_MS = 86_400_000
@@ -83,8 +83,8 @@ class LeaseRequestSchema(Strict):
     )
 
 
-class LeaseSchema(Schema):
-    """A leased job. The fields come in this order and are never left out."""
+class V1JobSchema(Schema):
+    """What `/v1` says first of every job it shows. The fields come in this order and are never left out."""
 
     id = fields.String(required=True, metadata={"format": "uuid"})
     queue = fields.String(required=True)
@@ -93,12 +93,18 @@ class LeaseSchema(Schema):
     attempts = fields.Integer(required=True, metadata={"description": "Leases so far, this one included."})
     max_attempts = fields.Integer(required=True)
     run_at = fields.String(required=True, metadata={"format": "date-time"})
-    leased_until = fields.String(required=True, metadata={"format": "date-time"})
+    leased_until = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
     priority = fields.Integer(required=True)
     created_at = fields.String(required=True, metadata={"format": "date-time"})
     updated_at = fields.String(required=True, metadata={"format": "date-time"})
     kind = fields.String(required=True)
     last_error = fields.String(required=True, allow_none=True)
+
+
+class LeaseSchema(V1JobSchema):
+    """A leased job."""
+
+    leased_until = fields.String(required=True, metadata={"format": "date-time"})
     lease_token = fields.String(
         required=True, metadata={"description": "Names this lease. Send it with every call about the job."}
     )
@@ -159,24 +165,32 @@ def leases_text(jobs: list[tuple[Leased, str]]) -> str:
 
 
 def _lease_text(job: Leased, token: str) -> str:
+    # Whoever hands a job out has read its payload.
+    first = v1_job_fields(job, job.payload, "leased", job.leased_until)
     return object_text(
         (
-            ("id", scalar_text(job.id)),
-            ("queue", scalar_text(job.queue)),
-            # Whoever hands a job out has read its payload.
-            ("payload", job.payload),
-            ("state", '"leased"'),
-            ("attempts", scalar_text(job.attempts)),
-            ("max_attempts", scalar_text(job.max_attempts)),
-            ("run_at", scalar_text(job.run_at)),
-            ("leased_until", scalar_text(job.leased_until)),
-            ("priority", scalar_text(job.priority)),
-            ("created_at", scalar_text(job.created_at)),
-            ("updated_at", scalar_text(job.updated_at)),
-            ("kind", scalar_text(job.kind)),
-            ("last_error", scalar_text(job.last_error)),
+            *first,
             ("lease_token", scalar_text(token)),
             ("lease_ms_remaining", scalar_text(job.lease_ms_remaining)),
             ("timeout_seconds", scalar_text(job.timeout_seconds)),
         )
+    )
+
+
+def v1_job_fields(job: Leased | Job, payload: str, state: str, leased_until: str | None) -> tuple[tuple[str, str], ...]:
+    """The fields of `V1JobSchema`, each as JSON text; `payload` is JSON text that can be read back."""
+    return (
+        ("id", scalar_text(job.id)),
+        ("queue", scalar_text(job.queue)),
+        ("payload", payload),
+        ("state", scalar_text(state)),
+        ("attempts", scalar_text(job.attempts)),
+        ("max_attempts", scalar_text(job.max_attempts)),
+        ("run_at", scalar_text(job.run_at)),
+        ("leased_until", scalar_text(leased_until)),
+        ("priority", scalar_text(job.priority)),
+        ("created_at", scalar_text(job.created_at)),
+        ("updated_at", scalar_text(job.updated_at)),
+        ("kind", scalar_text(job.kind)),
+        ("last_error", scalar_text(job.last_error)),
     )

@@ -1,0 +1,108 @@
+"""`/v1/admin`: how queues stand, pausing them, and the way back for dead letters."""
+
+from typing import Any
+
+import flask
+
+from app import context
+from app.auth import Level, requires
+from app.openapi import Blueprint, answers
+from app.routes.jobs import json_answer, no_answer
+from app.schemas.admin import (
+    DeadFilterSchema,
+    DeadSchema,
+    DepthSchema,
+    QueuePathSchema,
+    QueuesSchema,
+    RedrivenSchema,
+    RedriveSchema,
+    dead_text,
+)
+from app.schemas.jobs import EmptySchema
+from app.services import admin
+
+blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="Queues and dead letters, for operators.")
+
+
+@blueprint.route("/queues", methods=["GET"])
+@requires(Level.ADMIN)
+@blueprint.response(200, QueuesSchema)
+@answers(503)
+def list_queues() -> flask.Response:
+    """How all queues stand"""
+    queues = admin.overview(context.current().database.connection())
+    return flask.jsonify(queues=[queue._asdict() for queue in queues])
+
+
+@blueprint.route("/queues/<queue>/depth", methods=["GET"])
+@requires(Level.ADMIN)
+@blueprint.arguments(QueuePathSchema(), location="path")
+@blueprint.response(200, DepthSchema)
+@answers(503)
+def depth(_path: dict[str, str], queue: str) -> flask.Response:
+    """How many jobs of a queue are due"""
+    return flask.jsonify(queue=queue, depth=admin.depth(context.current().database.connection(), queue))
+
+
+@blueprint.route("/queues/<queue>/dead", methods=["GET"])
+@requires(Level.ADMIN)
+@blueprint.arguments(QueuePathSchema(), location="path")
+@blueprint.arguments(DeadFilterSchema(), location="query")
+@blueprint.response(200, DeadSchema, description="Those that died last first")
+@answers(503)
+def dead(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.Response:
+    """List a queue's dead letters"""
+    jobs = admin.dead(context.current().database.connection(), queue, asked["limit"])
+    return json_answer(dead_text(queue, jobs))
+
+
+@blueprint.route("/jobs/<job_id:job_id>/requeue", methods=["POST"])
+@requires(Level.ADMIN)
+@blueprint.arguments(EmptySchema(), required=False)
+@blueprint.response(204, description="Queued anew, attempts 0, its errors cleared")
+@answers(404, 409, 503)
+def requeue(_body: dict[str, Any], job_id: str) -> flask.Response:
+    """Queue a dead letter anew"""
+    here = context.current()
+    admin.requeue(here.database.connection(), job_id)
+    here.hints.send(1)
+    return no_answer()
+
+
+@blueprint.route("/queues/<queue>/redrive", methods=["POST"])
+@requires(Level.ADMIN)
+@blueprint.arguments(QueuePathSchema(), location="path")
+@blueprint.arguments(RedriveSchema(), required=False)
+@blueprint.response(200, RedrivenSchema)
+@answers(503)
+def redrive(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.Response:
+    """Queue a queue's dead letters anew"""
+    here = context.current()
+    redriven = admin.redrive(here.database.connection(), queue, asked)
+    here.hints.send(redriven.requeued)
+    return flask.jsonify(redriven._asdict())
+
+
+@blueprint.route("/queues/<queue>/pause", methods=["POST"])
+@requires(Level.ADMIN)
+@blueprint.arguments(QueuePathSchema(), location="path")
+@blueprint.arguments(EmptySchema(), required=False)
+@blueprint.response(204, description="It hands out nothing, over restarts too; what runs goes on")
+@answers(503)
+def pause(_path: dict[str, str], _body: dict[str, Any], queue: str) -> flask.Response:
+    """Pause a queue"""
+    admin.pause(context.current().database.connection(), queue)
+    return no_answer()
+
+
+@blueprint.route("/queues/<queue>/resume", methods=["POST"])
+@requires(Level.ADMIN)
+@blueprint.arguments(QueuePathSchema(), location="path")
+@blueprint.arguments(EmptySchema(), required=False)
+@blueprint.response(204, description="It hands out again")
+@answers(503)
+def resume(_path: dict[str, str], _body: dict[str, Any], queue: str) -> flask.Response:
+    """Resume a paused queue"""
+    here = context.current()
+    here.hints.send(admin.resume(here.database.connection(), queue))
+    return no_answer()

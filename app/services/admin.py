@@ -1,0 +1,58 @@
+"""What an operator may ask of queues and dead letters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sql.dead_letters
+import sql.queues
+from app.problems import Conflict, NotFound
+from app.schemas.admin import DEFAULT_REDRIVEN
+from sql.connection import Connection
+from sql.dead_letters import Redriven
+from sql.rows import Job, QueueOverview, Status
+
+
+def overview(conn: Connection) -> list[QueueOverview]:
+    """The queues that hold unfinished jobs or are paused, by name."""
+    return sql.queues.overview(conn)
+
+
+def depth(conn: Connection, queue: str) -> int:
+    """How many jobs of a queue could be claimed now. A queue nobody has heard of is an empty one."""
+    return sql.queues.depth(conn, queue)
+
+
+def pause(conn: Connection, queue: str) -> None:
+    """From now on the queue hands out nothing, to the pool or over a lease. A queue is whatever is called one."""
+    sql.queues.pause(conn, queue)
+
+
+def resume(conn: Connection, queue: str) -> int:
+    """The queue hands out again. Answers how many wake-ups its due jobs are worth."""
+    return sql.queues.resume(conn, queue)
+
+
+def dead(conn: Connection, queue: str, limit: int) -> list[Job]:
+    """The dead letters of a queue, those that died last first."""
+    return sql.dead_letters.page(conn, queue, limit)
+
+
+def requeue(conn: Connection, job_id: str) -> None:
+    """Queues a dead letter anew, attempts 0, due now. Raises NotFound, Conflict (also for a cancelled job)."""
+    job_id = job_id.lower()
+    outcome = sql.dead_letters.retry(conn, job_id, [Status.FAILED_PERMANENT])
+    if outcome == "missing":
+        raise NotFound(f"there is no job {job_id}")
+    if outcome == "conflict":
+        raise Conflict(f"job {job_id} is not dead")
+
+
+def redrive(conn: Connection, queue: str, asked: Mapping[str, Any]) -> Redriven:
+    """Queues those dead letters of a queue anew that pass `asked` (as `RedriveSchema` loads it)."""
+    return sql.dead_letters.redrive_matching(
+        conn,
+        queue,
+        kind=asked.get("kind"),
+        error_contains=asked.get("error_contains"),
+        limit=0 if asked.get("dry_run") else asked.get("limit") or DEFAULT_REDRIVEN,
+    )
