@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workerpool.context import Context, EnqueueRefused
+from workerpool.kinds.environment import SettingsError
 from workerpool.kinds.registry import kind
 from workerpool.outcomes import Dead, Retry
 from workerpool.retry import Backoff
@@ -17,7 +18,7 @@ from workerpool.retry import Backoff
 if TYPE_CHECKING:
     from workerpool.__main__ import run
 
-__all__ = ["Backoff", "Context", "Dead", "EnqueueRefused", "Retry", "kind", "run"]
+__all__ = ["Backoff", "Context", "Dead", "EnqueueRefused", "Retry", "SettingsError", "kind", "run"]
 
 
 def __getattr__(name: str) -> Any:

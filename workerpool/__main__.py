@@ -6,7 +6,9 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from pathlib import Path
+from typing import Unpack
 
 from workerpool import logs, proc
 from workerpool.board import STEWARD, WORKER, Board, Cell
@@ -14,20 +16,56 @@ from workerpool.child import ChildSpec
 from workerpool.errors import BootFailure
 from workerpool.kinds import registry
 from workerpool.listener import bind
-from workerpool.settings import PoolSettings, SettingsError
+from workerpool.settings import PoolArguments, PoolSettings, SettingsError
 from workerpool.signals import Inbox
 from workerpool.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 _FOLDER = "windlass-pool-"
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def run(settings: PoolSettings) -> int:
-    """Runs a pool in this process, which becomes its supervisor, until TERM or INT; the exit code.
+_started = False
 
-    Call it in the main thread of a process without other threads: it forks.
+
+def run(**arguments: Unpack[PoolArguments]) -> int:
+    """Run a pool from a program of one's own, until TERM or INT; the exit code: 0, or not if the pool could not start.
+
+        workerpool.run(worker_processes=4, worker_queues=["default", "mail"])
+
+    The settings are those of `windlass worker`, from the environment; arguments named as the variables in lower case
+    come before it. Kinds that this process has declared are run, whether or not a module of `kind_modules` declares
+    more. This process becomes the supervisor: signals and the root logger are its own meanwhile.
+
+    It forks, so it must be called in the main thread of a process that has no other thread, and once.
+
+    Raises SettingsError with every problem, RuntimeError where it cannot run.
     """
+    settings = PoolSettings.from_env(os.environ, arguments)
+    _refuse_company()
+    return _start(settings)
+
+
+def _refuse_company() -> None:
+    if _started:
+        raise RuntimeError("workerpool.run() can run one pool in the life of a process: start another process")
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("workerpool.run() must be called in the main thread: the pool hears signals, and forks")
+    names = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    foreign = len(os.listdir("/proc/self/task")) - 1 - len(names)
+    if foreign > 0:
+        names.append(f"{foreign} of C libraries (import them inside the handler)")
+    if names:
+        raise RuntimeError(
+            f"workerpool.run() forks, and a fork copies the locks of other threads without them; end them first:"
+            f" {', '.join(names)}"
+        )
+
+
+def _start(settings: PoolSettings) -> int:
+    global _started
+    _started = True
     logs.configure(settings.log_format, settings.log_level, "supervisor")
     try:
         listener = bind(settings.worker_metrics_bind_addr)
@@ -39,16 +77,21 @@ def run(settings: PoolSettings) -> int:
         )
         return 1
     folder = _metrics_folder()
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    former = os.environ.get(_METRICS_VARIABLE)
+    os.environ[_METRICS_VARIABLE] = str(folder)
     try:
         return _run(settings, listener)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if former is None:
+            del os.environ[_METRICS_VARIABLE]
+        else:
+            os.environ[_METRICS_VARIABLE] = former
 
 
 def _metrics_folder() -> Path:
     """A fresh folder for this pool's metric files, named after its supervisor; those of dead ones are removed."""
-    parent = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.gettempdir())
+    parent = Path(os.environ.get(_METRICS_VARIABLE) or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     for abandoned in parent.glob(f"{_FOLDER}*"):
         pid = abandoned.name.removeprefix(_FOLDER)
@@ -118,7 +161,7 @@ def main() -> int:
             print(f"KIND_MODULES: {error}", file=sys.stderr)
             return 1
         return 0
-    return run(settings)
+    return _start(settings)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,37 @@
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import TypedDict
 
 from workerpool.kinds.bounds import NAME
 from workerpool.kinds.environment import Environment, SettingsError, host_port, names
 
-__all__ = ["PoolSettings", "SettingsError"]
+__all__ = ["PoolArguments", "PoolSettings", "SettingsError"]
 
 _QUEUE = re.compile(NAME)
+
+
+class PoolArguments(TypedDict, total=False):
+    """The settings as a program gives them: a variable's name in lower case; None is as if it were not given."""
+
+    database_url: str | None
+    worker_processes: int | None
+    worker_queues: Sequence[str] | None
+    worker_metrics_bind_addr: str | None
+    lease_seconds: int | None
+    job_timeout_seconds: int | None
+    shutdown_grace_seconds: float | None
+    worker_prefetch: int | None
+    worker_max_jobs: int | None
+    worker_max_rss_mb: int | None
+    poll_interval_ms: int | None
+    retention_days: int | None
+    log_format: str | None
+    log_level: str | None
+    kind_modules: Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +56,20 @@ class PoolSettings:
     kind_modules: tuple[str, ...]
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "PoolSettings":
-        """Raises SettingsError with every problem."""
-        env = Environment(environ)
+    def from_env(
+        cls, environ: Mapping[str, str] = os.environ, arguments: Mapping[str, object] = MappingProxyType({})
+    ) -> "PoolSettings":
+        """From the arguments (see `PoolArguments`), and from the environment what they leave open.
+
+        Raises SettingsError with every problem.
+        """
+        env = Environment(environ, arguments)
+        known = [field.name for field in fields(cls)]
+        env.problems += [
+            f"{name}: is no setting of the pool, which are: {', '.join(known)}"
+            for name in arguments
+            if name not in known
+        ]
         settings = cls(
             database_url=env.database_url(),
             worker_processes=env.whole("WORKER_PROCESSES", len(os.sched_getaffinity(0)), 1, 512),

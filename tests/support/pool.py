@@ -19,12 +19,22 @@ from support.waiting import until
 
 
 class Pool:
-    """Started with the given settings (variables in lower case), by default with the kinds of `fault_kinds`.
+    """Started with the given settings (variables in lower case), by default with the kinds of `fault_kinds`. With a
+    `program`, a file that calls `workerpool.run`, it is that which is started.
 
     `folder` gets its log and its metric files; `effects` is where its handlers write.
     """
 
-    def __init__(self, database_url: str, folder: Path, effects: Effects, /, **settings: object) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        folder: Path,
+        effects: Effects,
+        /,
+        *,
+        program: Path | None = None,
+        **settings: object,
+    ) -> None:
         self.folder, self.effects = folder, effects
         folder.mkdir(exist_ok=True)
         environ = {
@@ -44,7 +54,7 @@ class Pool:
         self.workers_wanted = int(environ["WORKER_PROCESSES"])
         with open(folder / "log", "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workerpool"],
+                [sys.executable, *(["-m", "workerpool"] if program is None else [program])],
                 cwd=folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,

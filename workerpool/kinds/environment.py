@@ -5,6 +5,7 @@ It stands here because web and pool both read it and kinds are what they share.
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from workerpool.kinds.bounds import LONGEST_TIMEOUT
@@ -27,26 +28,46 @@ class SettingsError(Exception):
 
 
 class Environment:
-    """Reads variables of a mapping. What cannot be used becomes a line of `problems` and reads as its default."""
+    """Reads variables of a mapping. What cannot be used becomes a line of `problems` and reads as its default.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    `arguments`, named as the variables in lower case, come first: texts, numbers, lists of texts; None is not given.
+    Problems name them as they were given.
+    """
+
+    def __init__(self, environ: Mapping[str, str], arguments: Mapping[str, object] = MappingProxyType({})) -> None:
         self._given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        self._spelt: dict[str, str] = {}
         self.problems: list[str] = []
+        for name, value in arguments.items():
+            if value is not None:
+                self._spelt[name.upper()] = name
+                self._given[name.upper()] = self._as_variable(name, value)
+
+    def _as_variable(self, name: str, value: object) -> str:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return str(value).strip()
+        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+            return ",".join(value)
+        self.problems.append(f"{name}: must be a text, a number or a list of texts, not {type(value).__name__}")
+        return ""
+
+    def _problem(self, name: str, said: object) -> None:
+        self.problems.append(f"{self._spelt.get(name, name)}: {said}")
 
     def read(self, name: str, parse: Callable[[str], P], default: T) -> P | T:
         """What `parse` makes of the variable; its ValueError says what the variable must be."""
-        if name not in self._given:
+        if not self._given.get(name):
             return default
         try:
             return parse(self._given[name])
         except ValueError as error:
-            self.problems.append(f"{name}: {error}")
+            self._problem(name, error)
             return default
 
     def required(self, name: str, parse: Callable[[str], str], what: str) -> str:
         """Like `read`, but unset is a problem; `what` says what to give."""
-        if name not in self._given:
-            self.problems.append(f"{name}: is not set; give {what}")
+        if not self._given.get(name):
+            self._problem(name, f"is not set; give {what}")
         return self.read(name, parse, "")
 
     def whole(self, name: str, default: T, least: int, most: int) -> int | T:
