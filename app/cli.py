@@ -12,6 +12,7 @@ from app.commands.check import check
 from app.commands.client import enqueue, ping
 from app.commands.console import Target
 from app.commands.demo import demo
+from app.commands.remote import remote
 from app.commands.roles import migrate, web, worker
 from app.commands.up import up
 from sql import __version__
@@ -28,6 +29,7 @@ _COMMANDS = (
     # a client of a running service
     enqueue,
     ping,
+    remote,
 )
 
 

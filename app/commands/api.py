@@ -2,6 +2,10 @@
 
 import json
 import re
+import socket
+import threading
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +14,13 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
 
 from app.commands.console import Failure, Target
+
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 30.0
+
+
+class NoAnswer(Failure):
+    """Nobody answered, or not in time: whether the request was carried out is unknown."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +42,11 @@ class Answer:
 class Api:
     """The API at one address. Every call is one request, never repeated: repeating is the caller's decision."""
 
-    def __init__(self, target: Target, default_url: str = Target.DEFAULT_URL) -> None:
-        """Raises click.UsageError for an address or a token that no request can carry."""
+    def __init__(self, target: Target, default_url: str = Target.DEFAULT_URL, callers: int = 1) -> None:
+        """`callers`: how many threads may call at once and find their connection kept open.
+
+        Raises click.UsageError for an address or a token that no request can carry.
+        """
         self.url = (target.server_url or default_url).rstrip("/")
         self._headers = {}
         try:
@@ -46,26 +60,76 @@ class Api:
             if not re.fullmatch(r"[\x21-\x7e]+", target.api_token):
                 raise click.UsageError("--api-token must be visible ASCII without spaces or line breaks")
             self._headers["Authorization"] = f"Bearer {target.api_token}"
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=30), retries=False, headers=self._headers
-        )
+        self._pool = urllib3.PoolManager(retries=False, headers=self._headers, maxsize=callers)
+        self._opened = _Opened()
+        self._pool.pool_classes_by_scheme = self._opened.pools
 
     def get(self, path: str) -> Answer:
-        """Raises Failure when there is no answer."""
-        return self._call("GET", path, None)
+        """Raises NoAnswer."""
+        return self._call("GET", path, None, _READ_SECONDS)
 
-    def post(self, path: str, body: Any) -> Answer:
-        """Sends `body` as JSON. Raises Failure when there is no answer."""
-        return self._call("POST", path, body)
+    def post(self, path: str, body: Any, read_seconds: float = _READ_SECONDS) -> Answer:
+        """Sends `body` as JSON; `read_seconds` is the longest silence that is waited out. Raises NoAnswer."""
+        return self._call("POST", path, body, read_seconds)
 
-    def _call(self, method: str, path: str, body: Any) -> Answer:
+    def stop_asking(self) -> None:
+        """Half-closes the connections there are: a Windlass that keeps a request waiting answers it then, and gives
+        nothing to whoever will not ask again. The answer still arrives. For calls of other threads, under way now.
+        """
+        self._opened.half_close()
+
+    def _call(self, method: str, path: str, body: Any, read_seconds: float) -> Answer:
         try:
-            response = self._pool.request(method, self.url + path, json=body)
+            response = self._pool.request(method, self.url + path, json=body, timeout=_timeout(read_seconds))
         except HTTPError as error:
-            raise Failure(
+            raise NoAnswer(
                 f"no answer from {self.url}: {_reason(error)}; is it running? (`windlass up` starts one)"
             ) from error
         return Answer(response.status, response.data.decode("utf-8", "replace"), response.headers)
+
+
+class _Opened:
+    """The connections that urllib3 has opened, which it does not tell itself."""
+
+    def __init__(self) -> None:
+        self._connections: weakref.WeakSet[urllib3.connection.HTTPConnection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        opened = self
+
+        class Plain(urllib3.connection.HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                opened._add(self)
+
+        class Secure(urllib3.connection.HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                opened._add(self)
+
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        self.pools = {"http": PlainPool, "https": SecurePool}
+
+    def _add(self, connection: urllib3.connection.HTTPConnection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def half_close(self) -> None:
+        with self._lock:
+            for connection in self._connections:
+                sock = connection.sock
+                if sock is not None:
+                    # The base class's: after its own, a TLS socket takes what arrives for plain text.
+                    with suppress(OSError):
+                        socket.socket.shutdown(sock, socket.SHUT_WR)
+
+
+def _timeout(read_seconds: float) -> urllib3.Timeout:
+    return urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds)
 
 
 def _reason(error: HTTPError) -> str:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import click
 import pytest
 from support.documents import ROOT, Document, table_rows
 
 from app.cli import cli
+from app.commands.remote import RemoteSettings
 from app.settings import AppSettings
 from workerpool.kinds.environment import Environment
 from workerpool.kinds.settings import KindSettings
@@ -20,6 +22,8 @@ _URL = {"DATABASE_URL": "postgresql://windlass@127.0.0.1:5432/windlass"}
 _INTERNAL = {"WINDLASS_UP"}
 # Told in words, because they depend on the machine.
 _IN_WORDS = {"WORKER_PROCESSES": "cores"}
+# POLL_INTERVAL_MS is the pool's too, whose default the table has.
+_OF_REMOTE = {"QUEUE_NAME", "CONCURRENCY", "LEASE_MS"}
 _EXAMPLE = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$")
 
 
@@ -34,10 +38,20 @@ def variables_of_the_code(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         return read(environment, name, *rest)
 
     monkeypatch.setattr(Environment, "read", noting)
-    for settings in (AppSettings, PoolSettings, KindSettings):
+    for settings in (AppSettings, PoolSettings, KindSettings, RemoteSettings):
         settings.from_env(_URL)
-    options = {str(option.envvar) for option in cli.params if getattr(option, "envvar", None)}
-    return asked | options | set(_read_elsewhere())
+    return asked | set(_options()) | set(_read_elsewhere())
+
+
+def _options() -> dict[str, Any]:
+    """The variables of the command's options, those of subcommands too, and their defaults."""
+    found: dict[str, Any] = {}
+    commands: list[click.Command] = [cli]
+    while commands:
+        command = commands.pop()
+        found |= {str(option.envvar): option.default for option in command.params if getattr(option, "envvar", None)}
+        commands += command.commands.values() if isinstance(command, click.Group) else ()
+    return found
 
 
 def _read_elsewhere() -> Iterator[str]:
@@ -58,6 +72,7 @@ def _defaults_of_the_code() -> dict[str, str]:
         "IMAGE_MAX_PIXELS": kinds.image_max_pixels,
         "WEBHOOK_ALLOW_PORTS": sorted(kinds.webhook_allow_ports),
     }
+    found |= {name: default for name, default in _options().items() if name in _OF_REMOTE}
     return {name: _shown(value) for name, value in found.items() if name not in _URL}
 
 

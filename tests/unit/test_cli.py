@@ -194,5 +194,5 @@ def test_version_is_that_of_the_package() -> None:
 
 def test_help_names_every_command() -> None:
     done = run("--help")
-    for name in ("up", "demo", "check", "web", "worker", "migrate", "enqueue", "ping"):
+    for name in ("up", "demo", "check", "web", "worker", "migrate", "enqueue", "ping", "remote"):
         assert f"\n  {name} " in done.stdout
