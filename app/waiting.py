@@ -35,7 +35,8 @@ class WaitingRoom:
         self._places = places
         self._changed = threading.Condition()
         self._heard = 0
-        self._waiting = 0
+        self.waiting = 0
+        """How many wait at this moment."""
         self._left_at = 0.0
         self._ended = False
         self._listener: threading.Thread | None = None
@@ -85,9 +86,9 @@ class WaitingRoom:
 
     def _enter(self) -> bool:
         with self._changed:
-            if self._ended or self._waiting >= self._places:
+            if self._ended or self.waiting >= self._places:
                 return False
-            self._waiting += 1
+            self.waiting += 1
             if self._listener is None:
                 self._listener = threading.Thread(target=self._listen, name="long polls", daemon=True)
                 self._listener.start()
@@ -95,7 +96,7 @@ class WaitingRoom:
 
     def _leave(self) -> None:
         with self._changed:
-            self._waiting -= 1
+            self.waiting -= 1
             self._left_at = time.monotonic()
 
     def _listen(self) -> None:
@@ -121,7 +122,7 @@ class WaitingRoom:
 
     def _is_over(self) -> bool:
         with self._changed:
-            unused = not self._waiting and time.monotonic() - self._left_at > _LISTEN_ON_SECONDS
+            unused = not self.waiting and time.monotonic() - self._left_at > _LISTEN_ON_SECONDS
             if self._ended or unused:
                 self._listener = None
                 return True

@@ -19,7 +19,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._busy: dict[Any, float] = {}
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """gunicorn's; and once it stops, ends the waits, answers those already in the listener's queue, and then hangs it up.
+        """gunicorn's; and once it stops, ends the waits, answers those still in the listener's queue, and hangs it up.
 
         gunicorn keeps it open until the last request is answered: whoever connects meanwhile would wait, and be reset.
         """

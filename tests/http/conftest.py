@@ -8,11 +8,12 @@ import flask
 import pytest
 from flask.testing import FlaskClient
 from support.database import Databases, open_connection
-from support.web import Web
+from support.web import Web, running_web
 from support.work import count
 
 from app import context, create_app
 from app.settings import AppSettings
+from sql import checks
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def make_app(database_url: str) -> Iterator[Callable[..., flask.Flask]]:
     for app in made:
         with app.app_context():
             here = context.current()
+        here.waiting.end()
         here.hints.stop()
         here.database.close()
 
@@ -50,6 +52,18 @@ def refused(databases: Databases) -> Iterator[FlaskClient]:
         stored = {table: count(connection, table) for table in ("jobs", "ready", "idempotency_keys")}
         connection.close()
     assert not any(stored.values()), f"a refused request was stored: {stored}"
+
+
+@pytest.fixture(scope="module")
+def shared_web(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """One gunicorn for all tests of a module that keep to queues of their own."""
+    with databases.migrated() as url:
+        folder = tmp_path_factory.mktemp("shared")
+        with running_web(folder, url, PROMETHEUS_MULTIPROC_DIR=str(folder / "metrics")) as web:
+            yield web
+        connection = open_connection(url)
+        assert not checks.states(connection)
+        connection.close()
 
 
 @pytest.fixture
