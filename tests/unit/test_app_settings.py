@@ -86,8 +86,8 @@ def test_every_problem_is_named_at_once_with_its_variable() -> None:
     )
     assert [problem.split(":")[0] for problem in problems] == [
         "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "SHUTDOWN_GRACE_SECONDS", "MAX_BODY_BYTES",
-        "API_TOKEN", "ADMIN_TOKEN", "ALLOW_ANONYMOUS", "TRUSTED_PROXIES", "RATE_LIMIT_PER_MINUTE", "JOB_TIMEOUT_SECONDS",
-        "LOG_FORMAT", "LOG_LEVEL",
+        "API_TOKEN", "ADMIN_TOKEN", "ALLOW_ANONYMOUS", "TRUSTED_PROXIES", "RATE_LIMIT_PER_MINUTE",
+        "JOB_TIMEOUT_SECONDS", "LOG_FORMAT", "LOG_LEVEL",
     ]  # fmt: skip
 
 
