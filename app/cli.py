@@ -7,11 +7,15 @@ import os
 import sys
 
 import click
+from click.core import ParameterSource
 
 from app.commands.check import check
 from app.commands.client import enqueue, ping
 from app.commands.console import Target
+from app.commands.dead import dead
 from app.commands.demo import demo
+from app.commands.jobs import jobs
+from app.commands.queues import pause, queues, resume
 from app.commands.remote import remote
 from app.commands.roles import migrate, web, worker
 from app.commands.up import up
@@ -30,6 +34,12 @@ _COMMANDS = (
     enqueue,
     ping,
     remote,
+    jobs,
+    # its operator
+    queues,
+    pause,
+    resume,
+    dead,
 )
 
 
@@ -41,11 +51,17 @@ _COMMANDS = (
     metavar="URL",
     help=f"Where the API is: WINDLASS_URL, or {Target.DEFAULT_URL}.",
 )
-@click.option("--api-token", envvar="API_TOKEN", metavar="TOKEN", help="Sent as a bearer token: API_TOKEN.")
+@click.option(
+    "--api-token",
+    envvar="API_TOKEN",
+    metavar="TOKEN",
+    help="Sent as a bearer token: API_TOKEN; for what says ADMIN_TOKEN in its help, that variable comes first.",
+)
 @click.pass_context
 def cli(context: click.Context, server_url: str | None, api_token: str | None) -> None:
     """Jobs in PostgreSQL: enqueue over HTTP, run in processes, lose nothing."""
-    context.obj = Target(server_url, api_token)
+    said = context.get_parameter_source("api_token") is ParameterSource.COMMANDLINE
+    context.obj = Target(server_url, api_token, admin_token=None if said else os.environ.get("ADMIN_TOKEN") or None)
 
 
 for _command in _COMMANDS:

@@ -58,7 +58,7 @@ class Api:
         if target.api_token:
             # Never repeated in the message: a token in the wrong shape is mostly a right one with a line break.
             if not re.fullmatch(r"[\x21-\x7e]+", target.api_token):
-                raise click.UsageError("--api-token must be visible ASCII without spaces or line breaks")
+                raise click.UsageError(f"{target.token_name} must be visible ASCII without spaces or line breaks")
             self._headers["Authorization"] = f"Bearer {target.api_token}"
         self._pool = urllib3.PoolManager(retries=False, headers=self._headers, maxsize=callers)
         self._opened = _Opened()

@@ -5,8 +5,10 @@ from typing import Any, NoReturn
 
 import click
 
+from app.commands.answers import object_in
 from app.commands.api import Api
 from app.commands.console import Failure, Target
+from app.commands.text import shown
 
 
 def _json_value(_context: click.Context, _option: click.Parameter, text: str) -> Any:
@@ -21,8 +23,8 @@ def _not_json(word: str) -> NoReturn:
 
 
 @click.command()
-@click.option("--queue", help="The queue it waits in; without it the service's own default.")
-@click.option("--kind", required=True, help="What the job is, as send_email.")
+@click.option("--queue", help="The queue it waits in; without it the kind's own, or default.")
+@click.option("--kind", help="What the job is, as send_email; without it the job waits for workers over HTTP.")
 @click.option("--json", "payload", required=True, metavar="JSON", callback=_json_value, help="The payload.")
 @click.option("--max-attempts", type=int, help="How often it may be tried.")
 @click.option("--priority", type=int, help="Higher first; 0 without it.")
@@ -30,13 +32,20 @@ def _not_json(word: str) -> NoReturn:
 @click.option("--idempotency-key", metavar="KEY", help="The same key makes the same job.")
 @click.pass_obj
 def enqueue(target: Target, /, **fields: Any) -> None:
-    """Enqueue one job and print its id."""
-    answer = Api(target).post(
-        "/jobs", {name: value for name, value in fields.items() if value is not None or name == "payload"}
-    )
+    """Enqueue one job and print its id.
+
+    With a kind as POST /jobs does, without one as POST /v1/jobs does: five attempts, and a key counts for a day.
+    """
+    given = {name: value for name, value in fields.items() if value is not None or name == "payload"}
+    if "kind" in given:
+        path, name = "/jobs", "id"
+    else:
+        path, name = "/v1/jobs", "job_id"
+        given.setdefault("queue", "default")
+    answer = Api(target).post(path, given)
     if answer.status not in (200, 201):
-        raise Failure(f"enqueue failed: {answer.status} {answer.text.strip()}")
-    click.echo(answer.json()["id"])
+        raise Failure(f"enqueue failed: {answer.status} {shown(answer.text.strip())}")
+    click.echo(shown(object_in(answer.json())[name]))
 
 
 @click.command()
@@ -44,6 +53,6 @@ def enqueue(target: Target, /, **fields: Any) -> None:
 def ping(target: Target) -> None:
     """Ask the web process whether it lives."""
     answer = Api(target).get("/healthz")
-    click.echo(answer.text.strip())
+    click.echo(shown(answer.text.strip()))
     if answer.status != 200:
         raise Failure(f"ping failed: {answer.status}")

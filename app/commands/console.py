@@ -1,6 +1,6 @@
 """What every subcommand shares: how it fails, and which service it talks to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any, ClassVar
 
 import click
@@ -22,3 +22,13 @@ class Target:
 
     server_url: str | None
     api_token: str | None
+    token_name: str = "--api-token"
+    """Where the token comes from, for whoever has to mend it."""
+    admin_token: str | None = None
+    """ADMIN_TOKEN, unless a token was said with --api-token: what is said counts more than what is set."""
+
+    def as_admin(self) -> "Target":
+        """The same service, asked for what only ADMIN_TOKEN may do where tokens are set."""
+        if self.admin_token is None:
+            return self
+        return replace(self, api_token=self.admin_token, token_name="ADMIN_TOKEN")

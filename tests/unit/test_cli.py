@@ -1,66 +1,14 @@
 """The `windlass` command as a client: what it sends, what it prints, how it fails."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from support.listener import Listener, run
 
-from app.cli import cli
 from sql import __version__
 
 PAYLOAD = '{"text": "One. Two."}'
-
-
-class Listener:
-    """An HTTP server that keeps what it was asked and answers what the test wants."""
-
-    def __init__(self) -> None:
-        self.status, self.body = 201, '{"id": "01890000-0000-7000-8000-000000000000"}'
-        self.asked: list[tuple[str, str, dict[str, str], Any]] = []
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                listener.asked.append((self.command, self.path, headers, json.loads(body) if body else None))
-                self.send_response(listener.status)
-                self.end_headers()
-                self.wfile.write(listener.body.encode())
-
-            do_GET = do_POST = _answer
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.02])
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    """A listener on a loopback port."""
-    made = Listener()
-    yield made
-    made.close()
-
-
-def run(*arguments: str, **variables: str) -> Result:
-    """The command in this process, with nothing of the developer's environment that it reads."""
-    unset = dict.fromkeys(("WINDLASS_URL", "API_TOKEN"))
-    return CliRunner().invoke(cli, arguments, env={**unset, **variables})
 
 
 def enqueue(listener: Listener, *arguments: str) -> Result:
@@ -133,13 +81,25 @@ def test_enqueue_refuses_what_is_not_json_before_it_asks_anybody(listener: Liste
     assert listener.asked == []
 
 
-@pytest.mark.parametrize("missing", ["--kind", "--json"])
-def test_enqueue_needs_a_kind_and_a_payload(missing: str) -> None:
-    arguments = {"--kind": "external", "--json": "{}"}
-    del arguments[missing]
-    done = run("enqueue", *(word for pair in arguments.items() for word in pair))
+def test_without_a_kind_the_job_is_for_workers_over_http(listener: Listener) -> None:
+    listener.status, listener.body = 200, '{"job_id": "01890000-0000-7000-8000-000000000000"}'
+    done = run("--server-url", listener.url, "enqueue", "--json", "null", "--idempotency-key", "k")
+    assert (done.exit_code, done.stdout) == (0, "01890000-0000-7000-8000-000000000000\n")
+    run("--server-url", listener.url, "enqueue", "--json", "1", "--queue", "slow", "--max-attempts", "2")
+    assert [(path, body) for _, path, _, body in listener.asked] == [
+        ("/v1/jobs", {"queue": "default", "payload": None, "idempotency_key": "k"}),
+        ("/v1/jobs", {"queue": "slow", "payload": 1, "max_attempts": 2}),
+    ]
+    listener.status, listener.body = 409, '{"error":"conflict","message":"used"}'
+    assert (
+        run("--server-url", listener.url, "enqueue", "--json", "1").stderr == f"enqueue failed: 409 {listener.body}\n"
+    )
+
+
+def test_enqueue_needs_a_payload() -> None:
+    done = run("enqueue", "--kind", "external")
     assert done.exit_code == 2
-    assert f"Missing option '{missing}'" in done.stderr
+    assert "Missing option '--json'" in done.stderr
 
 
 def test_ping_prints_the_body_and_succeeds_on_200_only(listener: Listener) -> None:
