@@ -53,9 +53,12 @@ def test_an_open_address_with_a_token_is_served(start_web: Callable[..., Web], k
 
 
 def test_bad_settings_stop_the_start_with_one_line_each(tmp_path: Path) -> None:
-    said = fails_to_start(tmp_path, WEB_THREADS="many", MAX_BODY_BYTES="-1", LOG_LEVEL="loud")
-    assert [line.split(":")[0] for line in said.splitlines() if ": must be" in line][-2:] == [
+    said = fails_to_start(
+        tmp_path, WEB_THREADS="many", MAX_BODY_BYTES="-1", RATE_LIMIT_PER_MINUTE="0", LOG_LEVEL="loud"
+    )
+    assert [line.split(":")[0] for line in said.splitlines() if ": must be" in line][-3:] == [
         "MAX_BODY_BYTES",
+        "RATE_LIMIT_PER_MINUTE",
         "LOG_LEVEL",
     ]
     assert "WEB_THREADS: must be" in said
