@@ -63,8 +63,11 @@ class Surroundings:
         )
 
     def start(self, *arguments: str, program: str = "windlass", **variables: str) -> "Running":
-        """A command that goes on until it is ended, at the latest with these surroundings."""
-        command = [WINDLASS.with_name(program), *arguments]
+        """A command that goes on until it is ended, at the latest with these surroundings.
+
+        `program` is the name of one beside `windlass`, or an absolute path.
+        """
+        command = [WINDLASS.parent / program, *arguments]
         self._started.append(Running(command, self.environ | variables, self.folder))
         return self._started[-1]
 
