@@ -14,7 +14,7 @@ from app.schemas.leases import DEFAULT_RETRY_MS
 from app.schemas.texts import unreadable
 from app.services.jobs import Rules, key_conflict, prepare
 from sql.connection import Connection
-from sql.leases import START, Failure, Lease, Pick, Stream
+from sql.leases import START, Failure, Lease, Pick, Settled, Stream
 from sql.rows import Claimed, Leased
 from workerpool.kinds.text import clean_text
 
@@ -144,7 +144,7 @@ def ack(conn: Connection, job_id: str, asked: Mapping[str, Any], token_required:
     result = asked.get("result")
     if sql.leases.ack(conn, None, [(lease, None if result is None else _text(result))]):
         return True
-    before = sql.leases.settled_before(conn, [lease]).get(lease.id)
+    before = _settled_before(conn, lease, asked)
     if before is None or before.state != "succeeded":
         raise _lost(conn, lease.id)
     return False
@@ -158,7 +158,7 @@ def fail(conn: Connection, job_id: str, asked: Mapping[str, Any], token_required
     reason, permanent = clean_text(asked["reason"]), bool(asked.get("permanent"))
     status = sql.leases.fail(conn, None, [Failure(lease, reason, delay, permanent)]).get(lease.id)
     if status is None:
-        before = sql.leases.settled_before(conn, [lease]).get(lease.id)
+        before = _settled_before(conn, lease, asked)
         # A rescue fails an attempt under the same fence, with a reason of its own.
         if before is None or before.error != reason or (permanent and before.state != "failed_permanent"):
             raise _lost(conn, lease.id)
@@ -170,7 +170,7 @@ def release(conn: Connection, job_id: str, asked: Mapping[str, Any], token_requi
     lease = _lease(conn, job_id, asked, token_required)
     if sql.leases.release(conn, None, [lease]):
         return True
-    before = sql.leases.settled_before(conn, [lease]).get(lease.id)
+    before = _settled_before(conn, lease, asked)
     if before is None or before.error is not None or before.state not in ("ready", "released", "cancelled"):
         raise _lost(conn, lease.id)
     return False
@@ -199,6 +199,13 @@ def _lease(conn: Connection, job_id: str, asked: Mapping[str, Any], token_requir
     if fence is None:
         raise _lost(conn, job_id)
     return Lease(job_id, fence)
+
+
+def _settled_before(conn: Connection, lease: Lease, asked: Mapping[str, Any]) -> Settled | None:
+    """How this lease was settled already, for a call that names it: of two that do not, the second may be another's."""
+    if asked.get("lease_token") is None:
+        return None
+    return sql.leases.settled_before(conn, [lease]).get(lease.id)
 
 
 def _lost(conn: Connection, job_id: str) -> Conflict | NotFound:

@@ -9,88 +9,13 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from support.hostile_values import REFUSED_EVERYWHERE, VALUES
 from support.http import check_error, get
 from werkzeug.test import TestResponse
 
 from sql.connection import Connection
 
-# JSON as bytes, so that what no encoder would write can be sent.
-VALUES: dict[str, bytes] = {
-    "NUL": b'"\\u0000"',
-    "NUL between": b'"a\\u0000b"',
-    "NUL, escaped twice": b'"\\\\u0000"',
-    "raw NUL": b'"\x00"',
-    "half a pair": b'"\\ud800"',
-    "the other half": b'"a\\udfff"',
-    "a pair": b'"\\ud83d\\ude00"',
-    "a raw surrogate": b'"\xed\xa0\x80"',
-    "not UTF-8": b'"\xff\xfe"',
-    "NaN": b"NaN",
-    "Infinity": b"Infinity",
-    "-Infinity": b"-Infinity",
-    "1e400": b"1e400",
-    "1e5000": b"1e5000",
-    "1e131072": b"1e131072",
-    "4,301 digits": b"1" * 4301,
-    "5,000 digits": b"-" + b"9" * 5000,
-    "4,300 digits": b"1" * 4300,
-    "2^53 + 1": b"9007199254740993",
-    "1.0": b"1.0",
-    "-0": b"-0",
-    "-0.0": b"-0.0",
-    "1e22": b"1e22",
-    "the largest float": b"1.7976931348623157e308",
-    "the smallest float": b"5e-324",
-    "too small a float": b"1e-400",
-    "2^31": b"2147483648",
-    "-2^31 - 1": b"-2147483649",
-    "2^63": b"9223372036854775808",
-    "32768": b"32768",
-    "true": b"true",
-    "false": b"false",
-    "null": b"null",
-    "an empty text": b'""',
-    "a space": b'" "',
-    "a long text": b'"' + b"x" * 10_000 + b'"',
-    "a random long text": b'"' + "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(4000)).encode() + b'"',
-    "an empty list": b"[]",
-    "an empty object": b"{}",
-    "the same name twice": b'{"a":1,"a":2}',
-    "many names": b"{" + b",".join(b'"k%d":%d' % (n, n) for n in range(2000)) + b"}",
-    "60 levels": b"[" * 60 + b"]" * 60,
-    "70 levels": b"[" * 70 + b"]" * 70,
-    "1,000 levels": b'{"a":' * 1000 + b"1" + b"}" * 1000,
-    "50,000 levels": b"[" * 50_000 + b"]" * 50_000,
-    "a format": b'"%s %(key)s {0} {key} $1 :key"',
-    "SQL": b'"\'; drop table windlass.jobs; --"',
-    "a LIKE pattern": b'"%_\\\\"',
-    "an array literal": b'"{\\"a\\",NULL}"',
-    "a backslash at the end": b'"\\\\"',
-    "quotes": b'"\\"\'`"',
-    "line ends": b'"a\\r\\nX-Injected: 1\\u0085\\u2028"',
-    "an escape sequence": b'"\\u001b[31mred"',
-    "right to left": b'"\\u202e\\u200b\\ufeff"',
-    "two spellings of one character": b'["\\u00e9","e\\u0301"]',
-    "markup": b'"<script>alert(1)</script>"',
-    "infinity": b'"infinity"',
-    "-infinity": b'"-infinity"',
-    "the end of time, and a day": b'"9999-12-31T23:59:59-12:00"',
-    "before the first year": b'"0001-01-01T00:00:00+12:00"',
-    "the year 10000": b'"10000-01-01T00:00:00Z"',
-    "BC": b'"0044-03-15T00:00:00Z BC"',
-    "a leap second": b'"2016-12-31T23:59:60Z"',
-    "a UUID in braces": b'"{01a200c6-e47b-72f2-a97e-1600febf64d7}"',
-    "a URN": b'"urn:uuid:01a200c6-e47b-72f2-a97e-1600febf64d7"',
-    "full-width digits": '"\uff11\uff12"'.encode(),
-    "a path": b'"../../etc/passwd"',
-    "JSON in a text": b'"{\\"__proto__\\":null}"',
-}
 FIELDS = ("kind", "payload", "max_attempts", "idempotency_key", "queue", "priority", "run_at", "timeout_seconds")
-REFUSED_EVERYWHERE = {
-    "NUL", "NUL between", "raw NUL", "half a pair", "the other half", "a raw surrogate", "not UTF-8", "NaN", "Infinity",
-    "-Infinity", "1e400", "1e5000", "1e131072", "4,301 digits", "5,000 digits", "70 levels", "1,000 levels",
-    "50,000 levels",
-}  # fmt: skip
 
 
 def with_value(field: str, value: bytes) -> bytes:
