@@ -11,16 +11,16 @@ from app.commands.answers import accepted, object_in, rows_in
 from app.commands.api import Api
 from app.commands.console import Failure, Target
 from app.commands.queues import QUEUE, queue_path
-from app.commands.table import JSON_OPTION, Column, print_json, print_rows, time_for_people
+from app.commands.table import JSON_OPTION, Column, ago, print_json, print_rows
 
 # The service counts all that match in every call, so batches should be few, and short enough for its time limit.
 _BATCH = 5000
 _COLUMNS = (
     Column("id", lambda job: job["id"], whole=True),
     Column("kind", lambda job: job["kind"]),
-    Column("attempts", lambda job: f"{job['attempts']}/{job['max_attempts']}", right=True),
-    Column("died", lambda job: job["updated_at"], lambda job: time_for_people(job["updated_at"])),
-    Column("last error", lambda job: job["last_error"]),
+    Column("tries", lambda job: f"{job['attempts']}/{job['max_attempts']}", right=True),
+    Column("died", lambda job: job["updated_at"], lambda job: f"{ago(job['updated_at'])} ago", right=True),
+    Column("last error", lambda job: job["last_error"], beneath=True),
 )
 
 

@@ -10,7 +10,7 @@ import click
 from app.commands.answers import Refused, accepted, object_in, rows_in
 from app.commands.api import Answer, Api
 from app.commands.console import Failure, Target
-from app.commands.table import JSON_OPTION, Column, print_fields, print_json, print_rows, time_for_people
+from app.commands.table import JSON_OPTION, Column, ago, print_fields, print_json, print_rows
 from app.commands.text import plain_json, shown
 from sql.rows import Status
 
@@ -21,9 +21,9 @@ _COLUMNS = (
     Column("kind", lambda job: job["kind"]),
     Column("queue", lambda job: job["queue"]),
     Column("status", lambda job: job["status"], whole=True),
-    Column("attempts", lambda job: f"{job['attempts']}/{job['max_attempts']}", right=True),
-    Column("since", lambda job: job["updated_at"], lambda job: time_for_people(job["updated_at"])),
-    Column("last error", lambda job: job["last_error"]),
+    Column("tries", lambda job: f"{job['attempts']}/{job['max_attempts']}", right=True),
+    Column("ago", lambda job: job["updated_at"], lambda job: ago(job["updated_at"]), right=True),
+    Column("last error", lambda job: job["last_error"], beneath=True),
 )
 
 

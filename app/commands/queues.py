@@ -9,7 +9,7 @@ import click
 from app.commands.answers import accepted, object_in, rows_in
 from app.commands.api import Api
 from app.commands.console import Target
-from app.commands.table import JSON_OPTION, Column, print_json, print_rows, seconds_for_people, time_for_people
+from app.commands.table import JSON_OPTION, Column, ago, duration, print_json, print_rows
 from workerpool.kinds.bounds import NAME
 
 _COLUMNS = (
@@ -21,10 +21,10 @@ _COLUMNS = (
     Column(
         "oldest",
         lambda queue: queue["oldest_ready_seconds"],
-        lambda queue: seconds_for_people(queue["oldest_ready_seconds"]),
+        lambda queue: duration(queue["oldest_ready_seconds"]),
         right=True,
     ),
-    Column("paused since", lambda queue: queue["paused_at"], lambda queue: time_for_people(queue["paused_at"])),
+    Column("paused for", lambda queue: queue["paused_at"], lambda queue: ago(queue["paused_at"]), right=True),
 )
 
 

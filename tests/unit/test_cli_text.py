@@ -1,10 +1,11 @@
 """What a service sends is shown, and never obeyed."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
-from app.commands.table import seconds_for_people, time_for_people
+from app.commands.table import ago, duration
 from app.commands.text import plain_json, shown
 
 FOREIGN = "gr\u00fc\u00dfe \u2192 \U0001f680 \u65e5\u672c\u3000\u8a9e"
@@ -47,8 +48,10 @@ def test_what_is_no_json_is_not_printed() -> None:
 
 
 def test_times_are_short_for_people_and_junk_stays_what_it_is() -> None:
-    assert time_for_people("2026-01-31T12:00:00.123456Z") == "2026-01-31 12:00:00Z"
-    assert [time_for_people(value) for value in (None, "", "soon", 5)] == ["", "", "soon", "5"]
-    assert [seconds_for_people(value) for value in (None, 0, 5.25, 59.9, 60, 3661, 90_000, 1e9)] == [
-        "", "0.0s", "5.2s", "59.9s", "1m 0s", "1h 1m", "1d 1h", "11574d 1h",
+    assert [duration(value) for value in (None, "x", -3, 0, 5.25, 59.9, 60, 3661, 90_000, 1e9)] == [
+        "", "", "0s", "0s", "5s", "59s", "1m 0s", "1h 1m", "1d 1h", "11574d 1h",
     ]  # fmt: skip
+    assert ago("2026-01-31T12:00:00.123456Z") == duration(
+        (datetime.now(UTC) - datetime(2026, 1, 31, 12, tzinfo=UTC)).total_seconds()
+    )
+    assert [ago(value) for value in (None, "", "soon", 5, "2026-01-31")] == ["", "", "soon", "5", "2026-01-31"]
