@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.documents import Document
 from support.effects import VARIABLE, Effects
 from support.processes import ROOT
 from support.service import Surroundings
@@ -182,3 +183,31 @@ def test_an_enqueue_without_a_kind_waits_for_workers_over_http(
     assert refused.returncode == 1
     assert refused.stderr.startswith('enqueue failed: 409 {"error":"conflict",')
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "before", "after"),
+    [("The backlog grows", "summarize_text", "queued", "cancelled"),
+     ("Dead letters pile up", "webhook_delivery", "failed_permanent", "queued")],
+)  # fmt: skip
+def test_the_runbooks_way_with_many_jobs_goes_through_all_of_them(
+    surroundings: Surroundings, connection: Connection, section: str, kind: str, before: str, after: str
+) -> None:
+    ids = put(connection, kind, *[{}] * 210)
+    if before == "failed_permanent":
+        held = [lease_of(job) for job in claim(connection, kinds=[kind], limit=300)]
+        leases.fail(connection, None, [Failure(lease, "boom", permanent=True) for lease in held])
+    other = put_one(connection, "external")
+    (line,) = [
+        line
+        for block in Document("deploy/runbook.md").blocks("sh", section)
+        for line in block.splitlines()
+        if "--all" in line
+    ]
+    done = subprocess.run(
+        ["sh", "-e", "-c", line], env=surroundings.environ, cwd=surroundings.folder, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == sorted(f"{job_id}\t{after}" for job_id in ids)
+    assert {look(connection, job_id).status for job_id in ids} == {after}
+    assert look(connection, other).status == "queued"
