@@ -15,15 +15,20 @@ _ANSWER_SECONDS = 15.0
 _SHORTEST_BEAT_SECONDS, _LONGEST_BEAT_SECONDS = 1.0, 10.0
 # Said by routers and proxies while the service is away, by a limit, or by a service that is in trouble itself.
 _PASSING = frozenset({408, 425, 429})
+_UNHEARD = _PASSING | {502, 503, 504}
 _REFUSED = frozenset({400, 413, 422})
 
 
 class Again(Exception):
-    """Nothing was decided: ask again, not before `after` seconds if the service said so."""
+    """Nothing was decided: ask again, not before `after` seconds if the service said so.
 
-    def __init__(self, said: str, after: float | None = None) -> None:
+    `unheard`: there was nobody, or nobody with time for us; what comes next may well be answered.
+    """
+
+    def __init__(self, said: str, after: float | None = None, *, unheard: bool = False) -> None:
         super().__init__(said)
         self.after = after
+        self.unheard = unheard
 
 
 class LeaseLost(Exception):
@@ -138,9 +143,9 @@ def _post(api: Api, path: str, body: dict[str, Any], seconds: float) -> Answer:
     try:
         answer = api.post(path, body, seconds)
     except NoAnswer as error:
-        raise Again(error.message) from error
+        raise Again(error.message, unheard=True) from error
     if answer.status in _PASSING or answer.status >= 500:
-        raise Again(_shown(answer), retry_after(answer.headers))
+        raise Again(_shown(answer), retry_after(answer.headers), unheard=answer.status in _UNHEARD)
     return answer
 
 

@@ -30,6 +30,8 @@ class Heartbeat:
         """Until `stop`."""
         while held := self._in_hand.next_to_beat(unless=self._over.is_set):
             self._beat(held)
+            # Whoever leases may be waiting for this beat.
+            self._in_hand.wake()
 
     def stop(self) -> None:
         """Beats no more."""
@@ -42,11 +44,12 @@ class Heartbeat:
             cancel = self._calls.heartbeat(held.lease)
         except LeaseLost as lost:
             # While it is being settled, the answer to that says whether the lease was lost, or settled already.
-            held.next_beat = math.inf
+            held.next_beat, held.unheard = math.inf, False
             if held.end(Ending.LOST):
                 log.warning("%s: the lease is lost: %s", held.lease, lost)
         except (Again, Refused) as error:
             held.missed_beats += 1
+            held.unheard = isinstance(error, Again) and error.unheard
             after = error.after if isinstance(error, Again) else None
             held.next_beat = time.monotonic() + max(self._soon(held.missed_beats), after or 0.0)
             if held.missed_beats == 1:
@@ -54,7 +57,7 @@ class Heartbeat:
         else:
             if held.missed_beats:
                 log.info("%s: the heartbeat is answered again", held.lease)
-            held.missed_beats = 0
+            held.missed_beats, held.unheard = 0, False
             held.next_beat = began + self.every_seconds
             if cancel and held.end(Ending.CANCELLED):
                 log.info("%s: cancel was requested", held.lease)

@@ -21,13 +21,17 @@ class Ending(Enum):
 
 
 class Held:
-    """One job in hand. `asked` becomes readable when `ending` is set."""
+    """One job in hand. `asked` becomes readable when `ending` is set.
+
+    `unheard`: the last heartbeat found no service that could have answered it.
+    """
 
     def __init__(self, lease: Lease, first_beat: float) -> None:
         """`first_beat`: when the lease is to be extended first, by time.monotonic()."""
         self.lease = lease
         self.next_beat = first_beat
         self.missed_beats = 0
+        self.unheard = False
         self.settling = False
         self.ending: Ending | None = None
         self.asked = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -91,10 +95,18 @@ class InHand:
             self._changed.notify_all()
 
     def free(self, unless: Callable[[], bool]) -> int:
-        """How many more there is room for; waits for the first, and answers 0 once `unless` is true."""
+        """How many more there is room for; waits for the first, and answers 0 once `unless` is true.
+
+        While a heartbeat is overdue or unheard there is no room: after an outage our own lease would be the one that
+        takes our expired jobs back, before we have said that we are still at them.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: unless() or len(self._held) < self._room)
+            self._changed.wait_for(lambda: unless() or (len(self._held) < self._room and not self._is_late()))
             return 0 if unless() else self._room - len(self._held)
+
+    def _is_late(self) -> bool:
+        now = time.monotonic()
+        return any(held.unheard or held.next_beat <= now for held in self._held)
 
     def empty(self, until: float) -> bool:
         """Waits until none is left, or for the time `until`; which of the two."""
@@ -106,8 +118,8 @@ class InHand:
         with self._changed:
             while not unless():
                 first = min(self._held, key=lambda held: held.next_beat, default=None)
-                left = None if first is None else first.next_beat - time.monotonic()
-                if first is not None and left is not None and left <= 0:
+                left = threading.TIMEOUT_MAX if first is None else first.next_beat - time.monotonic()
+                if first is not None and left <= 0:
                     return first
-                self._changed.wait(left)
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
             return None
