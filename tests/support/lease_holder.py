@@ -58,7 +58,7 @@ class Holder:
 
     def _work(self, job: dict[str, Any]) -> None:
         if self._chance.random() < 0.1:
-            # Now and then longer than the lease lasts: what it then says comes too late, perhaps while another holds it.
+            # Sometimes longer than the lease lasts: what it then says comes too late, perhaps while another holds it.
             _pause.wait(LEASE_MS / 1000 * self._chance.uniform(0.2, 2.0))
         token = job["lease_token"]
         verb, body = self._decide(token)
