@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from support.waiting import until
 from support.work import Meanwhile, at_once, claim_one, count, everything, lease_of, look, past
 from support.work import claim as claim_jobs
 
@@ -204,8 +205,7 @@ def test_who_asks_second_waits_for_how_the_first_ends(
         with first.transaction():
             mine = enqueue(first, idempotency_key="k")
             asking = Meanwhile(second, lambda: enqueue(second, idempotency_key="k"))
-            while not asking.waits(connection):
-                assert not asking.is_over()
+            until(lambda: asking.waits(connection), message="it waits for the first")
             if not commits:
                 raise LookupError
     except LookupError:

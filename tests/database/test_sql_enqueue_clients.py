@@ -219,14 +219,19 @@ def test_it_can_neither_read_nor_write_anything_else(clerk: Connection) -> None:
 
 def test_it_cannot_lend_its_own_objects_to_the_functions_owner(clerk: Connection) -> None:
     """What it makes shadows nothing that the function calls with its owner's rights."""
-    clerk.execute("create temporary table jobs (id uuid)")
+    [(role,)] = clerk.fetch_all("select current_user::text")
+    clerk.execute("reset role")
+    clerk.execute(f"create schema lent authorization {role}")
+    clerk.execute(f"set role {role}")
+    clerk.execute("create table lent.jobs (id uuid)")
     clerk.execute(
-        "create function pg_temp.sha256(bytea) returns bytea language plpgsql"
+        "create function lent.sha256(bytea) returns bytea language plpgsql"
         " as $$ begin raise exception 'called as %', current_user; end $$"
     )
-    clerk.execute("set search_path = pg_temp, pg_catalog")
+    clerk.execute("create temporary table ready (id uuid)")
+    clerk.execute("set search_path = pg_temp, lent, pg_catalog")
     assert clerk.fetch_all("select windlass.enqueue('external', '{}', idempotency_key => 'k') is not null") == [(True,)]
-    assert clerk.fetch_all("select count(*)::int from pg_temp.jobs") == [(0,)]
+    assert clerk.fetch_all("select from lent.jobs union all select from pg_temp.ready") == []
 
 
 def test_without_the_grant_nobody_can(clerk: Connection) -> None:
