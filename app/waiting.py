@@ -108,7 +108,7 @@ class WaitingRoom:
                     sql.hints.listen(conn)
                     # What came until now was not heard.
                     self._tell()
-                if select.select([conn.fileno()], [], [], _LISTENER_TICK_SECONDS)[0] and conn.notifications():
+                if _is_readable(conn.fileno(), _LISTENER_TICK_SECONDS) and conn.notifications():
                     self._tell()
             except StorageError as error:
                 log.debug("hints are not heard: %s", error)
@@ -140,8 +140,13 @@ def is_open(client: socket.socket | None) -> bool:
         return True
     try:
         # The base class's: a TLS socket takes no flags.
-        return socket.socket.recv(client, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-    except BlockingIOError:
-        return True
-    except OSError:
+        return not _is_readable(client.fileno(), 0) or socket.socket.recv(client, 1, socket.MSG_PEEK) != b""
+    except (OSError, ValueError):
         return False
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    # Not select(), which takes no descriptor beyond 1,023.
+    readable = select.poll()
+    readable.register(descriptor, select.POLLIN)
+    return bool(readable.poll(seconds * 1000))
