@@ -76,3 +76,19 @@ def test_the_generated_client_reads_refusals_as_typed_errors(web: Web, module: A
         refused = module("api.jobs.post_jobs").sync_detailed(client=client, body=wrong)
         assert (refused.status_code, refused.parsed.error) == (422, "validation")
         assert "payload.text" in refused.parsed.details.to_dict()
+
+
+def test_the_generated_client_pauses_looks_and_redrives(web: Web, module: Any) -> None:
+    models = module("models")
+    with module("client").Client(base_url=web.url) as client:
+        paused = module("api.admin.post_v1_admin_queues_queue_pause").sync_detailed("default", client=client)
+        assert paused.status_code == 204
+        seen = module("api.admin.get_v1_admin_queues").sync(client=client)
+        assert [(queue.queue, queue.depth, queue.paused_at is None) for queue in seen.queues] == [("default", 0, False)]
+        dead = module("api.admin.get_v1_admin_queues_queue_dead").sync("default", client=client, limit=5)
+        assert (dead.queue, dead.jobs) == ("default", [])
+        asked = models.Redrive(error_contains="boom", dry_run=True)
+        done = module("api.admin.post_v1_admin_queues_queue_redrive").sync("default", client=client, body=asked)
+        assert done.to_dict() == {"matched": 0, "requeued": 0}
+        refused = module("api.admin.get_v1_admin_queues_queue_depth").sync("no queue", client=client)
+        assert refused.error == "validation"

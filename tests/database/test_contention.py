@@ -32,6 +32,7 @@ VERBS = {
     "rescue",
     "cancel",
     "redrive",
+    "redrive_matching",
     "enqueue",
     "enqueue_with_keys",
     "prune_keys",

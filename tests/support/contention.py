@@ -58,6 +58,7 @@ class Mover:
             self.rescue: 6,
             self.cancel: 8,
             self.redrive: 8,
+            self.redrive_matching: 2,
             self.enqueue: 4,
             self.enqueue_with_keys: 8,
             self.prune_keys: 2,
@@ -143,6 +144,10 @@ class Mover:
         ids = self._some_jobs()
         self.random.shuffle(ids)
         return len(dead_letters.redrive(self.conn, ids, [Status.FAILED_PERMANENT, Status.CANCELLED]))
+
+    def redrive_matching(self) -> int:
+        limit = self.random.choice([1, 5, 50])
+        return dead_letters.redrive_matching(self.conn, "default", error_contains="boom", limit=limit).requeued
 
     def _some_jobs(self) -> list[str]:
         return [job.id for job in jobs.page(self.conn, limit=30, offset=self.random.randint(0, 250))]
