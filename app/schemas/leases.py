@@ -12,7 +12,6 @@ DAY_MS = 86_400_000
 LONGEST_WAIT_MS = 20_000
 DEFAULT_RETRY_MS = 5000
 _MOST_KINDS = 100
-_STATES = ("queued", "leased", "succeeded", "dead", "cancelled")
 _KEY_RULE = "must be 1 to 255 visible ASCII characters"
 
 
@@ -89,7 +88,7 @@ class V1JobSchema(Schema):
     id = fields.String(required=True, metadata={"format": "uuid"})
     queue = fields.String(required=True)
     payload = fields.Raw(required=True, allow_none=True, metadata={"description": "As sent."})
-    state = fields.String(required=True, validate=validate.OneOf(_STATES))
+    state = fields.String(required=True, validate=validate.OneOf(["leased"]))
     attempts = fields.Integer(required=True, metadata={"description": "Leases so far, this one included."})
     max_attempts = fields.Integer(required=True)
     run_at = fields.String(required=True, metadata={"format": "date-time"})

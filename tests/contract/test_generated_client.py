@@ -92,3 +92,31 @@ def test_the_generated_client_pauses_looks_and_redrives(web: Web, module: Any) -
         assert done.to_dict() == {"matched": 0, "requeued": 0}
         refused = module("api.admin.get_v1_admin_queues_queue_depth").sync("no queue", client=client)
         assert refused.error == "validation"
+
+
+def test_the_generated_client_works_over_leases(web: Web, module: Any) -> None:
+    models = module("models")
+    with module("client").Client(base_url=web.url) as client:
+
+        def call(operation: str, **arguments: Any) -> Any:
+            return module(f"api.leases.post_v1_{operation}").sync_detailed(client=client, **arguments)
+
+        wanted = models.NewLeasableJob.from_dict({"queue": "tasks", "payload": {"n": 1}, "max_attempts": None})
+        added = call("jobs", body=wanted, idempotency_key="once").parsed.job_id
+        asked = models.LeaseRequest(queue="tasks", limit=5, lease_ms=60_000)
+        (job,) = call("lease", body=asked).parsed.jobs
+        assert (job.id, job.state, job.attempts, job.last_error) == (added, "leased", 1, None)
+        mine = {"job_id": job.id}
+        beat = models.Heartbeat.from_dict({"extend_ms": 60_000, "lease_token": job.lease_token, "progress": 50})
+        assert call("jobs_job_id_heartbeat", **mine, body=beat).status_code == 204
+        failure = models.Fail.from_dict({"reason": "no", "retry_ms": 0, "lease_token": job.lease_token})
+        assert call("jobs_job_id_fail", **mine, body=failure).status_code == 204
+        (again,) = call("lease", body=asked).parsed.jobs
+        assert (again.id, again.last_error, again.lease_token == job.lease_token) == (added, "no", False)
+        stale = call("jobs_job_id_ack", **mine, body=models.Ack.from_dict({"lease_token": job.lease_token}))
+        assert (stale.status_code, stale.parsed.error) == (409, "conflict")
+        assert call("jobs_job_id_release", **mine, body=models.Release()).status_code == 204
+        (third,) = call("lease", body=asked).parsed.jobs
+        done = models.Ack.from_dict({"lease_token": third.lease_token, "result": [1]})
+        assert call("jobs_job_id_ack", **mine, body=done).status_code == 204
+        assert web.request("GET", f"/jobs/{added}").json()["result"] == [1]

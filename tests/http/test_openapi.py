@@ -187,19 +187,58 @@ def test_every_answer_met_is_one_it_describes(client: FlaskClient, document: dic
         ("GET", "/metrics", {}, 200),
     ]
     for method, path, sent, status in asked:
-        response = client.open(path, method=method, **sent)
-        assert response.status_code == status, response.text
-        route = re.sub(r"/[0-9a-f-]{36}", "/{job_id}", path.partition("?")[0])
-        route = re.sub(r"/queues/[^/]+", "/queues/{queue}", route)
-        described = resolved(document, operations(document)[method, route]["responses"][str(status)])
-        ours = {name for name, _ in response.headers} - {"Content-Type", "Content-Length"}
-        assert ours <= set(described["headers"]), (method, path, ours)
-        required = {name for name, node in described["headers"].items() if resolved(document, node).get("required")}
-        assert required <= ours
-        if status == 204:
-            assert (response.data, "Content-Type" in response.headers) == (b"", False)
-        else:
-            _check_shape(document, described["content"][response.mimetype]["schema"], response)
+        check_answer(client, document, method, path, sent, status)
+
+
+def test_every_answer_about_a_lease_is_one_it_describes(client: FlaskClient, document: dict[str, Any]) -> None:
+    def post(path: str, status: int, **body: Any) -> Any:
+        return check_answer(client, document, "POST", f"/v1/{path}", {"json": body} if body else {}, status)
+
+    new = {"queue": "q", "payload": {"n": 1}, "idempotency_key": "lease"}
+    job_id = post("jobs", 200, **new).get_json()["job_id"]
+    post("jobs", 409, **new, priority=1)
+    post("jobs", 422, **new, kind="nope")
+    post("lease", 200, queue="empty", limit=1, lease_ms=1000)
+    post("lease", 422, queue="q")
+    (lease,) = post("lease", 200, queue="q", limit=1, lease_ms=60_000).get_json()["jobs"]
+    assert list(lease) == list(resolved(document, {"$ref": "#/components/schemas/Lease"})["properties"])
+    assert set(resolved(document, {"$ref": "#/components/schemas/Lease"})["required"]) == set(lease)
+    post(f"jobs/{job_id}/heartbeat", 204, extend_ms=60_000)
+    client.post(f"/jobs/{job_id}/cancel")
+    assert "Windlass-Cancel-Requested" in post(f"jobs/{job_id}/heartbeat", 204, extend_ms=60_000).headers
+    post(f"jobs/{job_id}/heartbeat", 422, extend_ms=1)
+    post(f"jobs/{job_id}/fail", 204, reason="no")
+    post(f"jobs/{job_id}/fail", 409, reason="no")
+    for verb in ("ack", "release"):
+        post(f"jobs/{job_id}/{verb}", 409)
+        post(f"jobs/{UNKNOWN}/{verb}", 404)
+        post(f"jobs/{job_id}/{verb}", 422, lease_token=1)
+
+
+def test_the_kinds_a_lease_job_can_have_are_listed(client: FlaskClient, document: dict[str, Any]) -> None:
+    kinds = client.application.extensions["windlass"].rules.kinds
+    shape = document["components"]["schemas"]["NewLeasableJob"]["properties"]["kind"]
+    assert shape["enum"] == [*kinds.names(), None]
+
+
+def check_answer(
+    client: FlaskClient, document: dict[str, Any], method: str, path: str, sent: dict[str, Any], status: int
+) -> Any:
+    """Asks, and holds the answer against the document; the answer."""
+    response = client.open(path, method=method, **sent)
+    assert response.status_code == status, response.text
+    route = re.sub(r"/[0-9a-f-]{36}", "/{job_id}", path.partition("?")[0])
+    route = re.sub(r"/queues/[^/]+", "/queues/{queue}", route)
+    described = resolved(document, operations(document)[method, route]["responses"][str(status)])
+    ours = {name for name, _ in response.headers} - {"Content-Type", "Content-Length"}
+    assert ours <= set(described["headers"]), (method, path, ours)
+    required = {name for name, node in described["headers"].items() if resolved(document, node).get("required")}
+    assert required <= ours
+    if status == 204:
+        assert (response.data, "Content-Type" in response.headers) == (b"", False)
+    else:
+        _check_shape(document, described["content"][response.mimetype]["schema"], response)
+    return response
 
 
 def _check_shape(document: dict[str, Any], schema: dict[str, Any], response: Any) -> None:

@@ -111,6 +111,26 @@ def test_a_stopped_database_is_unavailable_and_comes_back_without_a_restart(
         assert web.value("database_up") == 1
 
 
+def test_a_request_that_waits_for_work_is_told_of_the_outage_and_the_next_waits_again(
+    own_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    body = {"queue": "q", "limit": 1, "lease_ms": 1000, "wait_ms": 20_000}
+    with running_web(tmp_path, own_server.url) as web:
+        for _ in range(2):
+            answers: list[urllib3.BaseHTTPResponse] = []
+            wait = threading.Thread(target=lambda into=answers: into.append(web.request("POST", "/v1/lease", body)))
+            wait.start()
+            until(lambda: web.request("POST", "/v1/lease", {**body, "wait_ms": 600}).status == 200)
+            assert not answers
+            own_server.stop()
+            wait.join(LONGEST)
+            check_unavailable(answers[0])
+            own_server.start()
+            until(lambda: web.request("GET", "/health").status == 200, seconds=5)
+        (added,) = web.request("POST", "/jobs/bulk", {"jobs": [{**BODIES["/jobs"], "queue": "q"}]}).json()["results"]
+        assert web.request("POST", "/v1/lease", body).json()["jobs"][0]["id"] == added["job"]["id"]
+
+
 def test_a_service_started_without_its_database_waits_for_it(own_server: EmbeddedServer, tmp_path: Path) -> None:
     own_server.stop()
     with running_web(tmp_path, own_server.url) as web:
