@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 _TAIL_LINES = 15
 _LONGEST_LINE = 64 * 1024
@@ -192,15 +193,15 @@ class Processes:
         return late
 
 
-def tell(line: str | bytes) -> None:
-    """Writes a line to standard output, past Python's buffer.
+def tell(line: str | bytes, file: TextIO | None = None) -> None:
+    """Writes a line to standard output, or to the other of the two, past Python's buffer.
 
     A reader that went away, a closed terminal or a full disk must not end the service, nor spoil its exit code.
     """
     left = memoryview((line.encode() if isinstance(line, str) else line) + b"\n")
     with suppress(OSError):
         while left:
-            left = left[os.write(sys.stdout.fileno(), left) :]
+            left = left[os.write((file or sys.stdout).fileno(), left) :]
 
 
 def on_terminal(plain: bool) -> Show:

@@ -14,6 +14,7 @@ import click
 
 from app.commands.api import Api
 from app.commands.console import Failure, Target
+from app.commands.processes import tell
 from app.commands.remote_calls import Calls
 from app.commands.remote_guard import Guard
 from app.commands.remote_signals import Signals
@@ -160,7 +161,14 @@ def _arguments(command: str | None, shell: bool) -> list[str]:
     return words
 
 
+class _Told(logging.Handler):
+    """Lines on standard error; that nobody reads them any more does not matter."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(self.format(record), sys.stderr)
+
+
 def _log_to_stderr(settings: RemoteSettings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Told()
     handler.setFormatter(TextFormatter("remote") if as_text(settings.log_format) else LineFormatter("remote"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)

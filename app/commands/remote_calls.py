@@ -8,7 +8,7 @@ from typing import Any
 from app.commands.api import Answer, Api, NoAnswer
 from workerpool.kinds.retry_after import retry_after
 
-LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.2
 # What an answer may take beyond the time that was asked for: an unreachable database alone holds a request up to 5 s.
 _ANSWER_SECONDS = 15.0

@@ -27,7 +27,7 @@ class Guard:
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._process = self._start()
+        self.process = self._start()
 
     def starting(self, run: str) -> None:
         """A command is about to start that has the job's id as WINDLASS_JOB_ID in its environment."""
@@ -43,10 +43,8 @@ class Guard:
 
     def close(self) -> None:
         """The worker leaves: what still runs is killed."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        self._process.wait()
+        with self.process:
+            pass
 
     def _tell(self, run: str, group: int) -> None:
         with self._lock:
@@ -55,14 +53,14 @@ class Guard:
                 self._write(run, group)
             except OSError:
                 # Somebody has killed it.
-                self._process.wait()
-                self._process = self._start()
+                self.close()
+                self.process = self._start()
                 for known in self._told.items():
                     self._write(*known)
 
     def _write(self, run: str, group: int) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{run} {group}\n".encode())
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{run} {group}\n".encode())
 
     @staticmethod
     def _start() -> "subprocess.Popen[bytes]":

@@ -157,18 +157,19 @@ class Worker:
 
 
 class _Trouble:
-    """Leases that are not answered: how long to pause, and a line in the log now and then."""
+    """Leases that are not answered: how long to pause, and a line in the log when that is news, and now and then."""
 
     def __init__(self) -> None:
         self._repeats = 0
         self._next_line = 0.0
+        self._said = ""
 
     def next_pause(self, said: str, after: float | None = None) -> float:
         """Seconds; at least `after`."""
         self._repeats += 1
         pause = pause_before(self._repeats, after)
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + _LINE_SECONDS
+        if said != self._said or time.monotonic() >= self._next_line:
+            self._said, self._next_line = said, time.monotonic() + _LINE_SECONDS
             log.warning("no lease, trying on: %s", said)
         return pause
 
@@ -176,4 +177,4 @@ class _Trouble:
         """There was an answer."""
         if self._repeats:
             log.info("leases are answered again")
-        self._repeats, self._next_line = 0, 0.0
+        self._repeats, self._said = 0, ""
