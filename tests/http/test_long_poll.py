@@ -128,6 +128,26 @@ def test_a_client_that_has_hung_up_gets_no_job(
         assert web.request("POST", f"/v1/jobs/{added}/ack").status == 204
 
 
+def test_a_client_that_hung_up_before_its_turn_gets_no_job(
+    start_web: Callable[..., Web], connection: Connection, open_another: Callable[[], Connection]
+) -> None:
+    web = start_web(WEB_THREADS="1")
+    add(web)
+    blocker = open_another()
+    with blocker.transaction():
+        blocker.execute("lock table windlass.jobs in access exclusive mode")
+        holds_the_thread = threading.Thread(target=lambda: add(web, queue="another"))
+        holds_the_thread.start()
+        waiting = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        until(lambda: connection.fetch_one(waiting) == (1,))
+        ask(web).close()
+    holds_the_thread.join(10)
+    until(lambda: web.value("http_requests_total", method="POST", route="/v1/lease", status="200") == 1)
+    assert (count(connection, "running"), count(connection, "ready")) == (0, 2)
+
+
 def test_a_wait_whose_client_has_hung_up_ends(start_web: Callable[..., Web], listens: Callable[[], bool]) -> None:
     web = start_web(WEB_THREADS="2")
     ask_and_wait(web, listens).close()
@@ -206,12 +226,18 @@ def test_behind_a_pooler_a_job_still_ends_the_wait(start_web: Callable[..., Web]
         through.end()
 
 
-def ask_and_wait(web: Web, listens: Callable[[], bool]) -> socket.socket:
-    """Asks for work on a connection of its own and returns it once the request waits."""
+def ask(web: Web) -> socket.socket:
+    """Asks for work on a connection of its own."""
     client = socket.create_connection(("127.0.0.1", web.port))
     text = json.dumps(body())
     head = f"POST /v1/lease HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {len(text)}"
     client.sendall(f"{head}\r\n\r\n{text}".encode())
+    return client
+
+
+def ask_and_wait(web: Web, listens: Callable[[], bool]) -> socket.socket:
+    """The same, once the request waits."""
+    client = ask(web)
     until(listens)
     # Nothing is answered to it within two of its own looks.
     client.settimeout(1.1)
