@@ -26,6 +26,7 @@ class Program(NamedTuple):
 
 BY_MARKER = {
     "needs_curl": Program("curl", ("curl",)),
+    "needs_node": Program("Node", ("node", "nodejs")),
     "needs_chromium": Program("Chromium", ("chromium", "chromium-browser", "google-chrome")),
     "needs_prometheus": Program("Prometheus", ("prometheus",)),
     "needs_postgres15": Program("PostgreSQL 15", ("/usr/lib/postgresql/15/bin/postgres",)),

@@ -24,7 +24,8 @@ class Workshop:
         self.folder = surroundings.folder
         self._workers: list[Running] = []
         # A connection left open would hold up the stop of the web service.
-        self._http = urllib3.PoolManager(retries=False, timeout=30, headers={"Connection": "close"})
+        headers = {"Connection": "close", "Authorization": f"Bearer {surroundings.environ.get('API_TOKEN', 'none')}"}
+        self._http = urllib3.PoolManager(retries=False, timeout=30, headers=headers)
         self.web = self.start_web()
 
     def start_web(self, **variables: str) -> Running:
@@ -48,7 +49,11 @@ class Workshop:
         """A worker; `command` is Python that finds the payload as `payload`, and `mark(text)` to leave a line in
         the file `marks`, and `gate(name)` to wait for a file."""
         run = [] if command is None else ["--exec", self.program(command)]
-        self._workers.append(self.surroundings.start("remote", "--queue", QUEUE, *options, *run, **variables))
+        return self.worker("windlass", "remote", "--queue", QUEUE, *options, *run, **variables)
+
+    def worker(self, program: str, *arguments: str, **variables: str) -> Running:
+        """Any program that works jobs."""
+        self._workers.append(self.surroundings.start(*arguments, program=program, **variables))
         return self._workers[-1]
 
     def program(self, code: str) -> str:
@@ -57,9 +62,9 @@ class Workshop:
         script.write_text(_BEFORE + code)
         return shlex.join([sys.executable, "-S", str(script)])
 
-    def add(self, payload: Any = None, **fields: Any) -> str:
+    def add(self, payload: Any = None, queue: str = QUEUE, **fields: Any) -> str:
         """Enqueues a job for workers over HTTP; its id."""
-        answer = self.post("/v1/jobs", {"queue": QUEUE, "payload": payload, **fields})
+        answer = self.post("/v1/jobs", {"queue": queue, "payload": payload, **fields})
         assert answer.status == 200, answer.data
         job_id: str = answer.json()["job_id"]
         return job_id
