@@ -86,7 +86,7 @@ class WaitingRoom:
 
     def _enter(self) -> bool:
         with self._changed:
-            if self._ended or self.waiting >= self._places:
+            if self.waiting >= self._places:
                 return False
             self.waiting += 1
             if self._listener is None:

@@ -185,14 +185,31 @@ def test_a_job_that_comes_with_term_is_handed_to_nobody_or_answered(
 
 
 def test_a_wait_outlasts_the_longest_loan_of_a_connection(
-    start_web: Callable[..., Web], listens: Callable[[], bool]
+    start_web: Callable[..., Web],
+    connection: Connection,
+    open_another: Callable[[], Connection],
+    listens: Callable[[], bool],
 ) -> None:
-    web = start_web()
+    web = start_web(WEB_THREADS="2")
     waits = Waiting(web)
     until(listens)
-    until(lambda: time.monotonic() - waits.began > 5, seconds=8)
+    sessions = (
+        "select array_agg(pid) from pg_stat_activity"
+        " where application_name = 'windlass-web' and datname = current_database() {}"
+    )
+    blocker = open_another()
+    with blocker.transaction():
+        blocker.execute("lock table windlass.ready in access exclusive mode")
+        until(lambda: connection.fetch_one(sessions.format("and wait_event_type = 'Lock'")) != (None,))
+        slow = time.monotonic()
+        until(lambda: time.monotonic() - slow > 0.7)
+    # A look that took so long is followed by a rest of ten times that, longer than any request may hold a connection.
+    before = connection.fetch_one(sessions.format(""))
+    rests = time.monotonic()
+    until(lambda: time.monotonic() - rests > 5, seconds=8)
+    assert connection.fetch_one(sessions.format("")) == before
     added = add(web)
-    assert waits.jobs(5) == [added]
+    assert waits.jobs(10) == [added]
     assert "cannot serve" not in web.log()
 
 
