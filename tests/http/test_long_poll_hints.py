@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flask.testing import FlaskClient
+from support import work
 from support.database import open_connection
 from support.v1 import QUEUE, add, added_and_leased, tell
 from support.waiting import until
@@ -48,6 +49,11 @@ class Poll:
 
         self._taken.append(self._room.poll(look, 20, lambda: True))
         connection.close()
+
+    def end(self) -> None:
+        """It waits no more."""
+        self._thread.join(5)
+        assert not self._thread.is_alive()
 
     def job_id(self, seconds: float = 5) -> str:
         """The job it was given."""
@@ -142,17 +148,19 @@ def test_a_job_that_becomes_due_while_it_waits_is_handed_out_then(
 
 
 def test_a_hint_that_comes_during_a_look_is_not_missed(
-    room: WaitingRoom, database_url: str, client: FlaskClient, poll: Callable[[], Poll]
+    room: WaitingRoom, database_url: str, connection: Connection, poll: Callable[[], Poll]
 ) -> None:
     witness = poll()
     added: list[str] = []
 
     def enqueue() -> None:
-        added.append(add(client, queue="other"))
+        added.append(work.add(connection, queue="other", kind="external"))
+        hints.hint(connection, 1)
         until(lambda: witness.looks == 3, message="the hint has come")
 
     assert Poll(room, database_url, "other", enqueue).job_id() == added[0]
     room.end()
+    witness.end()
 
 
 def test_one_listener_serves_all_who_wait(
@@ -190,7 +198,7 @@ def test_the_listener_hangs_up_when_nobody_has_waited_for_a_while(
 
 
 def test_hints_about_other_work_cost_a_bounded_number_of_looks(
-    poll: Callable[[], Poll], open_another: Callable[[], Connection]
+    room: WaitingRoom, poll: Callable[[], Poll], open_another: Callable[[], Connection]
 ) -> None:
     waits, sender = poll(), open_another()
     started, sent = time.monotonic(), 0
@@ -201,4 +209,5 @@ def test_hints_about_other_work_cost_a_bounded_number_of_looks(
     assert sent > 100
     # One each 20 ms at most.
     assert 5 <= waits.looks <= 3 + elapsed / 0.02
-    hints.hint(sender, 1)
+    room.end()
+    waits.end()
