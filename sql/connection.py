@@ -5,6 +5,7 @@ Nothing here is lost behind a pooler in transaction mode: no SET, no session loc
 
 import os
 import select
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -24,6 +25,8 @@ from sql.errors import (
 _SESSION_ENDED = {"57P01", "57P02", "57P03", "57P05", "25006"}
 _BUSY = {"57014", "55P03", "40001", "40P01"}
 _SCHEMA_ABSENT = {"42P01", "3F000", "42883", "42703"}
+# Behind a pooler in transaction mode a session that once said LISTEN serves others too, who never read what it hears.
+_MOST_NOTIFICATIONS = 1000
 _REPLICATION_WAIT_CANCELLED = "canceling wait for synchronous replication"
 
 
@@ -35,6 +38,10 @@ class Connection:
         self._pid = os.getpid()
         self._broken = False
         self._raw.autocommit = True
+        self._raw.notifies = deque(maxlen=_MOST_NOTIFICATIONS)  # type: ignore[assignment]
+        # Not select(), which knows no descriptor beyond 1,023: a web process may have as many clients.
+        self._arrivals = select.poll()
+        self._arrivals.register(self._raw.fileno(), select.POLLIN)
 
     def fetch_all(self, statement: str, **params: Any) -> list[tuple[Any, ...]]:
         """Every row. Raises Unavailable, Rejected or StorageError."""
@@ -83,7 +90,7 @@ class Connection:
         try:
             # A server that goes away sends its reason and then the end of the stream: two reads at most.
             for _ in range(3):
-                if not select.select([self._raw.fileno()], [], [], 0)[0]:
+                if not self._arrivals.poll(0):
                     return True
                 self._raw.poll()
         except (psycopg2.Error, OSError, ValueError):
@@ -98,7 +105,7 @@ class Connection:
             self._translate(error)
 
     def notifications(self) -> list[str]:
-        """Payloads received since the last call. Raises Unavailable if the server has gone."""
+        """Payloads received since the last call, at most the last 1,000. Raises Unavailable if the server has gone."""
         self._check_owner()
         try:
             self._raw.poll()
