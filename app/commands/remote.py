@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 import click
@@ -16,7 +16,6 @@ from app.commands.api import Api
 from app.commands.console import Failure, Target
 from app.commands.processes import tell
 from app.commands.remote_calls import Calls
-from app.commands.remote_guard import Guard
 from app.commands.remote_signals import Signals
 from app.commands.remote_work import RunCommand, Work, print_job
 from app.commands.remote_worker import Terms, Worker
@@ -135,9 +134,7 @@ def remote(
         signals = last_to_first.enter_context(Signals())
         work: Work = print_job
         if arguments:
-            guard = Guard()
-            last_to_first.callback(guard.close)
-            work = RunCommand(arguments, os.environ, guard)
+            work = last_to_first.enter_context(closing(RunCommand(arguments, os.environ)))
         log.info("takes jobs of queue %s at %s, at most %d at once", queue, api.url, concurrency)
         Worker(calls, terms, work).run(signals)
 

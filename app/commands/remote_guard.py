@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 # Of a command that was just starting when the worker was killed, only this says whose it is.
@@ -24,7 +25,9 @@ _LOOK_SECONDS = 2.0
 class Guard:
     """The worker's side, for all its threads. `run` names one run of a command: the job's id, a slash, the attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """`environ`: what a Python needs here to start at all, and no secret."""
+        self._environ = environ
         self._told: dict[str, int] = {}
         self._lock = threading.Lock()
         self.process = self._start()
@@ -62,14 +65,13 @@ class Guard:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{run} {group}\n".encode())
 
-    @staticmethod
-    def _start() -> "subprocess.Popen[bytes]":
+    def _start(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             bufsize=0,
-            env={},
+            env=self._environ,
             cwd="/",
             # A Ctrl-C is for the worker, which goes on for a while.
             start_new_session=True,

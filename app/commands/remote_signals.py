@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -37,5 +38,6 @@ class Signals:
         select.select([self._read], [], [])
 
     def wake(self) -> None:
-        """As a signal would; from any thread."""
-        os.write(self._write, b"\0")
+        """As a signal would; from any thread, also from one that is late."""
+        with suppress(OSError):
+            os.write(self._write, b"\0")

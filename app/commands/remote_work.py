@@ -70,10 +70,10 @@ def print_job(held: Held) -> Outcome:
 class RunCommand:
     """Runs one command per job: the payload on its standard input, its exit is the outcome."""
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], guard: Guard) -> None:
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         self._arguments = arguments
         self._environ = {name: value for name, value in environ.items() if name not in SECRETS}
-        self._guard = guard
+        self._guard = Guard(self._environ)
 
     def __call__(self, held: Held) -> Outcome:
         """Answers when nothing of the command is left."""
@@ -97,6 +97,10 @@ class RunCommand:
             # Even if it exited with 0: it may have left its work undone, as it was told.
             return release(f"was told to end, {ended}")
         return _outcome(lease, ended)
+
+    def close(self) -> None:
+        """Kills what still runs."""
+        self._guard.close()
 
 
 def _told(lease: Lease) -> dict[str, str]:

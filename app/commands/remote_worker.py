@@ -170,7 +170,7 @@ class _Trouble:
         pause = pause_before(self._repeats, after)
         if said != self._said or time.monotonic() >= self._next_line:
             self._said, self._next_line = said, time.monotonic() + _LINE_SECONDS
-            log.warning("no lease, trying on: %s", said)
+            log.warning("no lease, trying on: %s; next in %.1f s", said, pause)
         return pause
 
     def over(self) -> None:

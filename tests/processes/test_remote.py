@@ -29,14 +29,18 @@ def workshop(database_url: str) -> Iterator[Workshop]:
 
 
 def test_it_leases_no_more_than_it_can_start(workshop: Workshop) -> None:
-    ids = [workshop.add(number) for number in range(5)]
-    workshop.remote("--concurrency", "2", command=WAIT)
-    until(lambda: len(workshop.marks) == 2, 10, "two have started")
-    assert [workshop.job(job_id)["attempts"] for job_id in ids] == [1, 1, 0, 0, 0]
+    ids = [workshop.add(0)]
+    workshop.remote("--concurrency", "3", command=WAIT)
+    until(lambda: len(workshop.marks) == 1, 10, "one has started")
+    five = {"jobs": [{"kind": "external", "queue": QUEUE, "payload": number} for number in range(5)]}
+    ids += [added["job"]["id"] for added in workshop.post("/jobs/bulk", five).json()["results"]]
+    until(lambda: len(workshop.marks) == 3, 10, "two more have started")
+    # Those that are not started are not held either.
+    assert [workshop.job(job_id)["attempts"] for job_id in ids] == [1, 1, 1, 0, 0, 0]
     workshop.open("go")
     ended = [workshop.ended(job_id) for job_id in ids]
     assert {(job["status"], job["attempts"]) for job in ended} == {("succeeded", 1)}
-    assert len(workshop.marks) == 5
+    assert len(workshop.marks) == 6
 
 
 def test_jobs_longer_than_several_leases_run_once(workshop: Workshop, connection: Connection) -> None:

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,14 +28,6 @@ JOB_ID = "01890000-0000-7000-8000-000000000001"
 def held() -> Iterator[Held]:
     """A job in hand."""
     made = Held(Lease.of(leased(JOB_ID, timeout_seconds=20)), 0.0)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def guard() -> Iterator[Guard]:
-    """A guard of this process."""
-    made = Guard()
     yield made
     made.close()
 
@@ -85,6 +79,15 @@ def test_megabytes_go_both_ways_at_once(held: Held) -> None:
 def test_output_is_kept_up_to_its_limit(held: Held, size: int, kept: bool) -> None:
     ended = run(held, f"sys.stdout.write('x' * {size})")
     assert ended.output == (b"x" * size if kept else None)
+
+
+def test_output_without_end_does_not_fill_the_memory(held: Held) -> None:
+    tracemalloc.start()
+    try:
+        assert run(held, "for _ in range(500): os.write(1, b'o' * 100_000); os.write(2, b'e' * 100_000)").code == 0
+        assert tracemalloc.get_traced_memory()[1] < 10 * MOST_OUTPUT
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.usefixtures("kernel")
@@ -166,15 +169,16 @@ def test_an_end_is_said_in_words(code: int, said: str) -> None:
 # -- with a job
 
 
-def outcome(held: Held, guard: Guard, *arguments: str, **environ: str) -> Outcome:
-    return RunCommand(arguments, {"PATH": os.environ["PATH"], **environ}, guard)(held)
+def outcome(held: Held, *arguments: str, **environ: str) -> Outcome:
+    with closing(RunCommand(arguments, {"PATH": os.environ["PATH"], **environ})) as work:
+        return work(held)
 
 
-def test_the_command_knows_its_job_and_none_of_our_secrets(held: Held, guard: Guard) -> None:
+def test_the_command_knows_its_job_and_none_of_our_secrets(held: Held) -> None:
     code = "import json, os; print(json.dumps(dict(os.environ)))"
     secrets = dict.fromkeys(SECRETS, "secret")
     assert {"API_TOKEN", "ADMIN_TOKEN", "DATABASE_URL", "SMTP_URL", "WEBHOOK_SECRET"} <= set(SECRETS)
-    done = outcome(held, guard, sys.executable, "-S", "-c", code, MINE="kept", **secrets)
+    done = outcome(held, sys.executable, "-S", "-c", code, MINE="kept", **secrets)
     found = done.fields["result"]
     assert "secret" not in found.values()
     assert found["MINE"] == "kept"
@@ -187,8 +191,8 @@ def test_the_command_knows_its_job_and_none_of_our_secrets(held: Held, guard: Gu
     }
 
 
-def test_a_program_that_is_none_fails_the_job_in_words(held: Held, guard: Guard, tmp_path: Path) -> None:
-    done = outcome(held, guard, str(tmp_path / "gone"))
+def test_a_program_that_is_none_fails_the_job_in_words(held: Held, tmp_path: Path) -> None:
+    done = outcome(held, str(tmp_path / "gone"))
     assert done.verb == "fail"
     assert done.fields["reason"].startswith("cannot start the command: [Errno 2]")
 
@@ -206,7 +210,7 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_the_guard_kills_what_runs_when_the_worker_is_gone(sleeper: "subprocess.Popen[bytes]") -> None:
-    guard = Guard()
+    guard = Guard({})
     guard.starting(f"{JOB_ID}/1")
     guard.started(f"{JOB_ID}/1", sleeper.pid)
     guard.close()
@@ -214,14 +218,14 @@ def test_the_guard_kills_what_runs_when_the_worker_is_gone(sleeper: "subprocess.
 
 
 def test_the_guard_kills_what_was_just_starting(sleeper: "subprocess.Popen[bytes]") -> None:
-    guard = Guard()
+    guard = Guard({})
     guard.starting(f"{JOB_ID}/1")
     guard.close()
     assert sleeper.wait(5) == -9
 
 
 def test_the_guard_leaves_alone_what_has_ended(sleeper: "subprocess.Popen[bytes]") -> None:
-    guard = Guard()
+    guard = Guard({})
     guard.starting(f"{JOB_ID}/1")
     guard.started(f"{JOB_ID}/1", sleeper.pid)
     guard.ended(f"{JOB_ID}/1")
@@ -230,7 +234,7 @@ def test_the_guard_leaves_alone_what_has_ended(sleeper: "subprocess.Popen[bytes]
 
 
 def test_a_guard_that_was_killed_is_replaced(sleeper: "subprocess.Popen[bytes]") -> None:
-    guard = Guard()
+    guard = Guard({})
     guard.starting(f"{JOB_ID}/1")
     guard.started(f"{JOB_ID}/1", sleeper.pid)
     guard.process.kill()

@@ -238,6 +238,17 @@ def test_jobs_that_arrive_while_it_leaves_are_released_and_not_started(alone: Su
     assert "released 2" in running.output
 
 
+def test_a_lease_is_not_lost_that_was_just_settled(alone: Surroundings) -> None:
+    # As when the answer to the first ack is on its way: the heartbeat finds no lease any more.
+    script = Script(jobs_body(leased(ID % 1)), ack=[(503, {"Retry_After": "1"})], heartbeat=[(409, {})])
+    with script.receiver:
+        running = start(alone, script, "--lease-ms", "300")
+        until(lambda: "acked" in running.output, 10)
+        alone.end()
+    assert script.settles() == ["ack", "heartbeat", "ack"]
+    assert "lost" not in running.output
+
+
 def test_a_page_of_a_router_is_no_lost_lease(alone: Surroundings) -> None:
     script = Script(jobs_body(leased(ID % 1)), ack=[(404, {}), (401, {}), (502, {})])
     with script.receiver:
