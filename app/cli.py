@@ -16,7 +16,7 @@ from app.commands.dead import dead
 from app.commands.demo import demo
 from app.commands.jobs import jobs
 from app.commands.queues import pause, queues, resume
-from app.commands.remote import remote
+from app.commands.remote.cli import remote
 from app.commands.roles import migrate, web, worker
 from app.commands.up import up
 from sql import __version__

@@ -11,7 +11,7 @@ import pytest
 from support.documents import ROOT, Document, table_rows
 
 from app.cli import cli
-from app.commands.remote import RemoteSettings
+from app.commands.remote.cli import RemoteSettings
 from app.settings import AppSettings
 from workerpool.kinds.environment import Environment
 from workerpool.kinds.settings import KindSettings

@@ -15,11 +15,11 @@ from support.processes import alive
 from support.remote import leased
 from support.waiting import until
 
-from app.commands.remote_calls import Lease
-from app.commands.remote_command import MOST_ERRORS, MOST_OUTPUT, Command, Ended
-from app.commands.remote_guard import Guard
-from app.commands.remote_held import Ending, Held
-from app.commands.remote_work import SECRETS, Outcome, RunCommand
+from app.commands.remote.calls import Lease
+from app.commands.remote.command import MOST_ERRORS, MOST_OUTPUT, Command, Ended
+from app.commands.remote.guard import Guard
+from app.commands.remote.held import Ending, Held
+from app.commands.remote.work import SECRETS, Outcome, RunCommand
 
 JOB_ID = "01890000-0000-7000-8000-000000000001"
 

@@ -11,8 +11,8 @@ from support.remote import jobs_body, leased
 
 from app.commands.api import Api
 from app.commands.console import Target
-from app.commands.remote_calls import LONGEST_PAUSE_SECONDS, Again, Calls, Lease, LeaseLost, Refused, pause_before
-from app.commands.remote_settling import repeated
+from app.commands.remote.calls import LONGEST_PAUSE_SECONDS, Again, Calls, Lease, LeaseLost, Refused, pause_before
+from app.commands.remote.settling import repeated
 
 JOB = leased("01890000-0000-7000-8000-000000000001", timeout_seconds=7)
 LEASE = Lease.of(JOB)

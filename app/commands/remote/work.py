@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.commands.processes import tell
-from app.commands.remote_calls import Lease
-from app.commands.remote_command import MOST_OUTPUT, Command, Ended
-from app.commands.remote_guard import JOB_ID, Guard
-from app.commands.remote_held import Held
+from app.commands.remote.calls import Lease
+from app.commands.remote.command import MOST_OUTPUT, Command, Ended
+from app.commands.remote.guard import JOB_ID, Guard
+from app.commands.remote.held import Held
 from workerpool.kinds import documents
 from workerpool.kinds.text import clean_text
 

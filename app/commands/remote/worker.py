@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.commands.console import Failure
-from app.commands.remote_calls import Again, Calls, Lease, Refused, pause_before
-from app.commands.remote_heartbeat import Heartbeat
-from app.commands.remote_held import Ending, Held, InHand
-from app.commands.remote_settling import Settling
-from app.commands.remote_signals import Signals
-from app.commands.remote_work import Outcome, Work, fail, release
+from app.commands.remote.calls import Again, Calls, Lease, Refused, pause_before
+from app.commands.remote.heartbeat import Heartbeat
+from app.commands.remote.held import Ending, Held, InHand
+from app.commands.remote.settling import Settling
+from app.commands.remote.signals import Signals
+from app.commands.remote.work import Outcome, Work, fail, release
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from app.commands.remote_held import Held
+from app.commands.remote.held import Held
 
 MOST_OUTPUT = 512 * 1024
 MOST_ERRORS = 4 * 1024

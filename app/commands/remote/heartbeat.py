@@ -5,8 +5,8 @@ import math
 import threading
 import time
 
-from app.commands.remote_calls import Again, Calls, LeaseLost, Refused, pause_before
-from app.commands.remote_held import Ending, Held, InHand
+from app.commands.remote.calls import Again, Calls, LeaseLost, Refused, pause_before
+from app.commands.remote.held import Ending, Held, InHand
 
 log = logging.getLogger(__name__)
 

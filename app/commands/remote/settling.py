@@ -6,9 +6,9 @@ from collections import Counter
 
 import tenacity
 
-from app.commands.remote_calls import Again, Calls, LeaseLost, Refused, pause_before
-from app.commands.remote_held import Ending, Held
-from app.commands.remote_work import Outcome
+from app.commands.remote.calls import Again, Calls, LeaseLost, Refused, pause_before
+from app.commands.remote.held import Ending, Held
+from app.commands.remote.work import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from app.commands.remote_calls import Lease
+from app.commands.remote.calls import Lease
 
 
 class Ending(Enum):

@@ -1,4 +1,4 @@
-"""`remote`: a worker over HTTP, for whoever has a script and no SDK."""
+"""The command `windlass remote`: its options and settings."""
 
 import logging
 import os
@@ -15,10 +15,10 @@ import click
 from app.commands.api import Api
 from app.commands.console import Failure, Target
 from app.commands.processes import tell
-from app.commands.remote_calls import Calls
-from app.commands.remote_signals import Signals
-from app.commands.remote_work import RunCommand, Work, print_job
-from app.commands.remote_worker import Terms, Worker
+from app.commands.remote.calls import Calls
+from app.commands.remote.signals import Signals
+from app.commands.remote.work import RunCommand, Work, print_job
+from app.commands.remote.worker import Terms, Worker
 from app.log_lines import LineFormatter, TextFormatter, as_text
 from workerpool.kinds.environment import Environment, SettingsError, names
 
