@@ -3,8 +3,8 @@
 from marshmallow import Schema, fields, validate
 
 from app.schemas.fields import Clamped, Flag, name, whole_number
-from app.schemas.leases import V1JobSchema, v1_job_fields
 from app.schemas.texts import document_text, object_text, scalar_text
+from app.schemas.v1_jobs import V1JobSchema, v1_job_fields
 from sql.rows import Job
 from workerpool.kinds.requests import Strict
 
@@ -87,8 +87,9 @@ class QueuesSchema(Schema):
 
 
 class DeadJobSchema(V1JobSchema):
-    """A dead letter: `state` is `dead`, `leased_until` null, `updated_at` when it died."""
+    """A dead letter: `leased_until` is null, `updated_at` when it died."""
 
+    state = fields.String(required=True, validate=validate.OneOf(["dead"]))
     timeout_seconds = fields.Integer(required=True, metadata={"description": "Of one attempt."})
 
 

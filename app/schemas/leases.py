@@ -5,7 +5,8 @@ from marshmallow import Schema, fields, validate
 from app.schemas.fields import Flag, Time, Whole, name, whole_number
 from app.schemas.jobs import KEY
 from app.schemas.texts import object_text, scalar_text
-from sql.rows import Job, Leased
+from app.schemas.v1_jobs import V1JobSchema, v1_job_fields
+from sql.rows import Leased
 from workerpool.kinds.requests import Strict
 
 DAY_MS = 86_400_000
@@ -82,30 +83,17 @@ class LeaseRequestSchema(Strict):
     )
 
 
-class V1JobSchema(Schema):
-    """What `/v1` says first of every job it shows. The fields come in this order and are never left out."""
-
-    id = fields.String(required=True, metadata={"format": "uuid"})
-    queue = fields.String(required=True)
-    payload = fields.Raw(required=True, allow_none=True, metadata={"description": "As sent."})
-    state = fields.String(required=True, validate=validate.OneOf(["leased"]))
-    attempts = fields.Integer(required=True, metadata={"description": "Leases so far, this one included."})
-    max_attempts = fields.Integer(required=True)
-    run_at = fields.String(required=True, metadata={"format": "date-time"})
-    leased_until = fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
-    priority = fields.Integer(required=True)
-    created_at = fields.String(required=True, metadata={"format": "date-time"})
-    updated_at = fields.String(required=True, metadata={"format": "date-time"})
-    kind = fields.String(required=True)
-    last_error = fields.String(required=True, allow_none=True)
-
-
 class LeaseSchema(V1JobSchema):
     """A leased job."""
 
+    state = fields.String(required=True, validate=validate.OneOf(["leased"]))
     leased_until = fields.String(required=True, metadata={"format": "date-time"})
     lease_token = fields.String(
-        required=True, metadata={"description": "Names this lease. Send it with every call about the job."}
+        required=True,
+        metadata={
+            "description": "Names this lease. Send it with every call about the job. It guards against holders that are"
+            " late or mistaken, not against another client with the API's token: the job's id tells it."
+        },
     )
     lease_ms_remaining = fields.Integer(
         required=True, metadata={"description": "Until the lease ends, so that no clocks need to agree."}
@@ -116,9 +104,16 @@ class LeaseSchema(V1JobSchema):
 
 
 class LeasesSchema(Schema):
-    """What was taken, in the order to work on it: priority high first, then `run_at`, then `id`."""
+    """What was taken."""
 
-    jobs = fields.List(fields.Nested(LeaseSchema), required=True)
+    jobs = fields.List(
+        fields.Nested(LeaseSchema),
+        required=True,
+        metadata={
+            "description": "In the order to work on them: `priority` high first, then `run_at`, then `id`. Which they"
+            " are when the limit does not take all that is due: kinds of equal priority take turns."
+        },
+    )
 
 
 class AckSchema(Strict):
@@ -173,23 +168,4 @@ def _lease_text(job: Leased, token: str) -> str:
             ("lease_ms_remaining", scalar_text(job.lease_ms_remaining)),
             ("timeout_seconds", scalar_text(job.timeout_seconds)),
         )
-    )
-
-
-def v1_job_fields(job: Leased | Job, payload: str, state: str, leased_until: str | None) -> tuple[tuple[str, str], ...]:
-    """The fields of `V1JobSchema`, each as JSON text; `payload` is JSON text that can be read back."""
-    return (
-        ("id", scalar_text(job.id)),
-        ("queue", scalar_text(job.queue)),
-        ("payload", payload),
-        ("state", scalar_text(state)),
-        ("attempts", scalar_text(job.attempts)),
-        ("max_attempts", scalar_text(job.max_attempts)),
-        ("run_at", scalar_text(job.run_at)),
-        ("leased_until", scalar_text(leased_until)),
-        ("priority", scalar_text(job.priority)),
-        ("created_at", scalar_text(job.created_at)),
-        ("updated_at", scalar_text(job.updated_at)),
-        ("kind", scalar_text(job.kind)),
-        ("last_error", scalar_text(job.last_error)),
     )

@@ -78,18 +78,30 @@ def test_the_generated_client_reads_refusals_as_typed_errors(web: Web, module: A
         assert "payload.text" in refused.parsed.details.to_dict()
 
 
+def added_and_dead(web: Web) -> str:
+    """A job of queue `default` that died of `boom`; its id."""
+    job_id: str = web.post_job().json()["id"]
+    web.request("POST", "/v1/lease", {"queue": "default", "limit": 1, "lease_ms": 60_000})
+    ended = web.request("POST", f"/v1/jobs/{job_id}/fail", {"reason": "boom", "permanent": True})
+    assert ended.status == 204, ended.data
+    return job_id
+
+
 def test_the_generated_client_pauses_looks_and_redrives(web: Web, module: Any) -> None:
     models = module("models")
     with module("client").Client(base_url=web.url) as client:
+        died = added_and_dead(web)
         paused = module("api.admin.post_v1_admin_queues_queue_pause").sync_detailed("default", client=client)
         assert paused.status_code == 204
         seen = module("api.admin.get_v1_admin_queues").sync(client=client)
         assert [(queue.queue, queue.depth, queue.paused_at is None) for queue in seen.queues] == [("default", 0, False)]
         dead = module("api.admin.get_v1_admin_queues_queue_dead").sync("default", client=client, limit=5)
-        assert (dead.queue, dead.jobs) == ("default", [])
+        (letter,) = dead.jobs
+        assert (dead.queue, letter.state, letter.leased_until) == ("default", "dead", None)
+        assert (str(letter.id), letter.last_error) == (died, "boom")
         asked = models.Redrive(error_contains="boom", dry_run=True)
         done = module("api.admin.post_v1_admin_queues_queue_redrive").sync("default", client=client, body=asked)
-        assert done.to_dict() == {"matched": 0, "requeued": 0}
+        assert done.to_dict() == {"matched": 1, "requeued": 0}
         refused = module("api.admin.get_v1_admin_queues_queue_depth").sync("no queue", client=client)
         assert refused.error == "validation"
 
