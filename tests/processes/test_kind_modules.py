@@ -20,11 +20,27 @@ WRONG = {
     "no schema": (f"{HEAD}@kind('acme.x', payload=None){HANDLER}", "kind 'acme.x' has no payload schema"),
     "a name twice": (
         f"{HEAD}@kind('acme.x', payload=Shape){HANDLER}@kind('acme.x', payload=Shape)\ndef other(p, c): ...\n",
-        "kind 'acme.x' is declared twice: in acme_jobs.handler and in acme_jobs.other",
+        "kind 'acme.x' is declared twice: in acme_jobs.handler (line 4) and in acme_jobs.other (line 6)",
+    ),
+    "a name twice, and the function's too": (
+        f"{HEAD}@kind('acme.x', payload=Shape){HANDLER}" * 2,
+        "kind 'acme.x' is declared twice: in acme_jobs.handler (line 4) and in acme_jobs.handler (line 9)",
+    ),
+    "a schema that needs arguments": (
+        f"{HEAD}class Needy(Schema):\n    def __init__(self, flavour): ...\n@kind('acme.x', payload=Needy){HANDLER}",
+        "kind 'acme.x': its schema Needy cannot be used: TypeError: ",
+    ),
+    "a schema that nests what there is not": (
+        f"{HEAD}class Open(Schema):\n    inner = fields.Nested('Nowhere')\n@kind('acme.x', payload=Open){HANDLER}",
+        "kind 'acme.x': its schema Open cannot be used: RegistryError: ",
+    ),
+    "a handler nobody awaits": (
+        f"{HEAD}@kind('acme.x', payload=Shape)\nasync def handler(payload, context): ...\n",
+        "kind 'acme.x': the handler must not be an async def",
     ),
     "a shipped name": (
         f"{HEAD}@kind('send_email', payload=Shape){HANDLER}",
-        "'send_email' is declared twice: in workerpool.kinds.send_email.send_email and in acme_jobs.handler",
+        "'send_email' is declared twice: in workerpool.kinds.send_email.send_email (line ",
     ),
     "no queue's name": (f"{HEAD}@kind('acme.x', payload=Shape, queue='two words'){HANDLER}", "queue 'two words' must"),
     "no class of errors": (
@@ -42,7 +58,7 @@ def surroundings(database_url: str) -> Iterator[Surroundings]:
     made.clear()
 
 
-@pytest.mark.parametrize("role", ["web", "worker"])
+@pytest.mark.parametrize("role", ["web", "worker", "check"])
 @pytest.mark.parametrize(("module", "said"), WRONG.values(), ids=WRONG)
 def test_a_wrong_module_stops_the_start_with_the_reason(
     surroundings: Surroundings, role: str, module: str | None, said: str
@@ -51,8 +67,9 @@ def test_a_wrong_module_stops_the_start_with_the_reason(
         (surroundings.folder / "acme_jobs.py").write_text(module)
     refused = surroundings.run(role, KIND_MODULES="acme_jobs")
     assert refused.returncode not in (0, None)
-    assert said in refused.stderr
+    assert said in (refused.stdout if role == "check" else refused.stderr)
     assert "Traceback" not in refused.stderr
+    assert "Warning" not in refused.stderr
     assert surroundings.everybody() == []
 
 

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields
 
 import workerpool
-from workerpool.kinds import registry as registry_module
-from workerpool.kinds.registry import Kind, KindError, PayloadInvalid, Registry, UnknownKind, declare, kind, load
-from workerpool.retry import Backoff
+from workerpool.kinds.registry import Kind, KindError, PayloadInvalid, Registry, UnknownKind, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,22 +24,16 @@ def greet(payload: dict[str, Any], context: workerpool.Context) -> str:
     return f"{payload['name']} {context.attempt}"
 
 
-@pytest.fixture(autouse=True)
-def _what_is_declared_here_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    load()  # A module declares its kinds only when it is first imported, which must not happen inside.
-    monkeypatch.setattr(registry_module, "_declared", dict(registry_module._declared))
-
-
 def a_registry() -> Registry:
     return Registry(
         [Kind("greet", Greeting, greet), Kind("external", None, None), Kind("b", Greeting, greet, max_attempts=9)]
     )
 
 
-def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A process of its own, since what is declared stays declared."""
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, *arguments],
         cwd=folder,
         env={"PYTHONPATH": f"{ROOT}:{folder}"},
         capture_output=True,
@@ -65,7 +57,7 @@ def test_loading_the_kinds_loads_nothing_that_only_a_handler_needs() -> None:
         "heavy = {'PIL', 'smtplib', 'ssl', 'http.client', 'standardwebhooks', 'psycopg2', 'sql', 'prometheus_client'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    assert run_python(code, ROOT).stdout.strip() == "[]"
+    assert run_python("-c", code, folder=ROOT).stdout.strip() == "[]"
 
 
 def test_names_are_sorted_and_a_kind_is_found_by_its_name() -> None:
@@ -123,84 +115,28 @@ def test_the_answer_to_a_payload_of_hostile_field_names_stays_small_and_printabl
     assert "\x1b" not in "".join(caught.value.messages)
 
 
-def test_a_declared_kind_carries_its_defaults() -> None:
-    backoff = Backoff(base_seconds=2)
-    kind("unit.defaults", payload=Greeting, queue="mail", max_attempts=7, timeout_seconds=1.5, backoff=backoff)(greet)
-    found = load().get("unit.defaults")
-    assert (found.queue, found.max_attempts, found.timeout_seconds, found.backoff) == ("mail", 7, 1.5, backoff)
+def _raises(error: Exception) -> type[Schema]:
+    def fail(_value: Any) -> None:
+        raise error
+
+    return Schema.from_dict({"n": fields.Raw(validate=fail)})
 
 
-def test_the_decorated_handler_stays_a_plain_function() -> None:
-    assert kind("unit.plain", payload=Greeting)(greet) is greet
+@pytest.mark.parametrize("error", [ZeroDivisionError("it holds a secret"), RecursionError("it holds a secret")])
+def test_a_schema_whose_code_fails_refuses_the_payload_by_the_errors_type_alone(error: Exception) -> None:
+    registry = Registry([Kind("buggy", _raises(error), greet)])
+    with pytest.raises(PayloadInvalid) as caught:
+        registry.check("buggy", {"n": 5})
+    said = f"could not be checked: the schema of this kind raised {type(error).__name__}"
+    assert caught.value.messages == {"payload": [said]}
+    assert str(caught.value) == f"payload validation failed for buggy: payload: {said}"
 
 
-def test_the_same_function_may_be_declared_again() -> None:
-    kind("unit.again", payload=Greeting)(greet)
-    kind("unit.again", payload=Greeting, max_attempts=5)(greet)
-    assert load().get("unit.again").max_attempts == 5
-
-
-def test_a_name_taken_by_another_handler_is_refused_and_both_are_named() -> None:
-    def other(_payload: Any, _context: Any) -> None:
-        return None
-
-    kind("unit.taken", payload=Greeting)(greet)
-    with pytest.raises(KindError, match=r"'unit\.taken' is declared twice: in .*greet and in .*other"):
-        kind("unit.taken", payload=Greeting)(other)
-    with pytest.raises(KindError, match="declared twice"):
-        kind("external", payload=Greeting)(greet)
-
-
-@pytest.mark.parametrize("schema", [None, dict, Greeting(), "Greeting"])
-def test_a_kind_without_a_payload_schema_is_refused(schema: Any) -> None:
-    with pytest.raises(KindError, match="has no payload schema"):
-        kind("unit.shapeless", payload=schema)(greet)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"name": ""},
-        {"name": "a b"},
-        {"name": "ä"},
-        {"name": "x" * 101},
-        {"name": 5},
-        {"max_attempts": 0},
-        {"max_attempts": 101},
-        {"max_attempts": True},
-        {"timeout_seconds": 0},
-        {"timeout_seconds": -1},
-        {"timeout_seconds": float("nan")},
-        {"timeout_seconds": float("inf")},
-        {"timeout_seconds": 604_801},
-        {"timeout_seconds": "60"},
-        {"max_attempts": "3"},
-        {"queue": ""},
-        {"queue": "two words"},
-        {"queue": "q\n"},
-        {"queue": "x" * 129},
-        {"queue": None},
-        {"backoff": 5},
-        {"handler": "greet"},
-    ],
-)
-def test_a_declaration_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(KindError):
-        declare(Kind(**{"name": "unit.wrong", "payload": Greeting, "handler": greet, **wrong}))
-
-
-@pytest.mark.parametrize("errors", [LookupError, (LookupError, ZeroDivisionError), ()])
-def test_permanent_errors_are_one_class_or_several(errors: Any) -> None:
-    kind("unit.permanent", payload=Greeting, permanent_errors=errors)(greet)
-    assert load().get("unit.permanent").permanent_errors == (errors if isinstance(errors, tuple) else (errors,))
-
-
-@pytest.mark.parametrize(
-    "errors", ["LookupError", LookupError(), BaseException, KeyboardInterrupt, (LookupError, 5), [LookupError], None]
-)
-def test_permanent_errors_that_are_no_classes_of_exception_are_refused(errors: Any) -> None:
-    with pytest.raises(KindError, match=r"'unit\.permanent': permanent_errors must be classes of Exception"):
-        kind("unit.permanent", payload=Greeting, permanent_errors=errors)(greet)
+def test_a_refusal_of_an_authors_own_shape_is_told_as_text() -> None:
+    registry = Registry([Kind("odd", _raises(ValidationError([1, {"a": 2.5}])), greet)])  # type: ignore[list-item]
+    with pytest.raises(PayloadInvalid) as caught:
+        registry.check("odd", {"n": 5})
+    assert caught.value.messages == {"payload.n.0": ["1"], "payload.n.1.a": ["2.5"]}
 
 
 @pytest.mark.parametrize(
@@ -219,11 +155,24 @@ def test_permanent_errors_that_are_no_classes_of_exception_are_refused(errors: A
 )
 def test_a_module_that_does_not_load_stops_the_start_with_the_reason(source: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "acme_jobs.py").write_text(source)
-    ended = run_python("from workerpool.kinds.registry import load; load(['acme_jobs'])", tmp_path)
+    ended = run_python("-c", "from workerpool.kinds.registry import load; load(['acme_jobs'])", folder=tmp_path)
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1
     assert last.startswith("workerpool.kinds.registry.KindError: acme_jobs")
     assert said in last
+
+
+def test_a_program_that_is_named_as_a_module_of_kinds_too_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "from marshmallow import Schema\nfrom workerpool import kind\n"
+        "@kind('unit.program', payload=Schema)\ndef handle(p, c): ...\n"
+        "if __name__ == '__main__':\n"
+        "    from workerpool.kinds.registry import load\n    load(['program'])\n"
+    )
+    ended = run_python("program.py", folder=tmp_path)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "declared twice: in __main__.handle (line 3) and in program.handle (line 3), which is one place" in last
+    assert last.endswith("do not name a program that calls workerpool.run() in KIND_MODULES")
 
 
 def test_a_wrong_setting_of_a_shipped_kind_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +194,7 @@ def test_a_module_of_ones_own_brings_its_kinds(tmp_path: Path) -> None:
         "from workerpool.kinds.registry import load; r = load(['acme_jobs']);"
         "print('acme.add' in r.runnable(), r.get('acme.add').handler(r.check('acme.add', {'n': 1}), None))"
     )
-    assert run_python(code, tmp_path).stdout.split() == ["True", "2"]
+    assert run_python("-c", code, folder=tmp_path).stdout.split() == ["True", "2"]
 
 
 def test_what_authors_need_is_exported_and_nothing_else_is_found() -> None:

@@ -20,8 +20,10 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError
 
 from workerpool.context import Context
+from workerpool.kinds import handlers, shapes
 from workerpool.kinds.bounds import LONGEST_TIMEOUT, MOST_ATTEMPTS, NAME
-from workerpool.outcomes import clean_text, describe
+from workerpool.kinds.text import clean_text
+from workerpool.outcomes import describe
 from workerpool.retry import Backoff
 
 Handler = Callable[[Any, Context], Any]
@@ -126,7 +128,7 @@ def kind(
 def declare(new: Kind) -> None:
     """Make a kind known to this process.
 
-    Raises KindError when it is incomplete, out of range, or its name belongs to another handler.
+    Raises KindError when it is incomplete, out of range, or its name is taken.
     """
     if not isinstance(new.name, str) or not _NAME.fullmatch(new.name):
         raise KindError(
@@ -134,6 +136,8 @@ def declare(new: Kind) -> None:
         )
     if new.handler is not None and not callable(new.handler):
         raise KindError(f"kind {new.name!r}: the handler must be a function of (payload, context)")
+    if new.handler is not None and (wrong := handlers.never_runs(new.handler)):
+        raise KindError(f"kind {new.name!r}: the handler {wrong}")
     if new.handler is not None and not _is_schema(new.payload):
         raise KindError(
             f"kind {new.name!r} has no payload schema: pass payload=, a subclass of marshmallow.Schema"
@@ -155,18 +159,18 @@ def declare(new: Kind) -> None:
         if not isinstance(error, type) or not issubclass(error, Exception):
             raise KindError(f"kind {new.name!r}: permanent_errors must be classes of Exception; {error!r} is none")
     known = _declared.get(new.name)
-    if known is not None and _origin(known) != _origin(new):
-        raise KindError(f"kind {new.name!r} is declared twice: in {_origin(known)} and in {_origin(new)}")
+    if known is not None:
+        raise KindError(f"kind {new.name!r} is declared twice: {handlers.both(known.handler, new.handler)}")
     _declared[new.name] = new
 
 
 class Registry:
-    """The kinds of one process, fixed when it starts."""
+    """The kinds of one process, fixed when it starts. Raises KindError when a kind's schema cannot be made."""
 
     def __init__(self, kinds: Iterable[Kind]) -> None:
         self._kinds = {each.name: each for each in kinds}
         # Instantiating a schema costs many times one load of it.
-        self._schemas = {each.name: each.payload() for each in self._kinds.values() if each.payload is not None}
+        self._schemas = {name: _made(name, each.payload) for name, each in self._kinds.items() if each.payload}
 
     def names(self) -> tuple[str, ...]:
         """Every kind, sorted."""
@@ -197,6 +201,10 @@ class Registry:
             messages = islice(_flattened(error.messages).items(), _MOST_MESSAGES)
             bounded = {clean_text(path, _LONGEST_PATH): texts for path, texts in messages}
             raise PayloadInvalid(name, bounded) from None
+        except Exception as error:
+            # The type only: the text can hold what was in the payload.
+            said = f"could not be checked: the schema of this kind raised {type(error).__name__}"
+            raise PayloadInvalid(name, {"payload": [said]}) from None
 
 
 def load(modules: Sequence[str] = ()) -> Registry:
@@ -231,12 +239,11 @@ def _is_number(value: Any, of: Any) -> bool:
     return isinstance(value, of) and not isinstance(value, bool)
 
 
-def _origin(known: Kind) -> str:
-    """Where a kind comes from. The same function declared again, by a reload, is the same kind."""
-    handler = known.handler
-    if handler is None:
-        return f"{known.name} without a handler"
-    return f"{handler.__module__}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
+def _made(name: str, schema: type[Schema]) -> Schema:
+    try:
+        return shapes.made(schema)
+    except Exception as error:
+        raise KindError(f"kind {name!r}: its schema {schema.__qualname__} cannot be used: {describe(error)}") from error
 
 
 def _flattened(messages: Any, path: str = "payload") -> dict[str, list[str]]:
@@ -249,6 +256,9 @@ def _flattened(messages: Any, path: str = "payload") -> dict[str, list[str]]:
             for where, texts in _flattened(inner, path if name == "_schema" else f"{path}.{name}").items():
                 flat.setdefault(where, []).extend(texts)
         return flat
+    if not isinstance(messages, Iterable):
+        # An author's ValidationError may hold anything.
+        return {path: [str(messages)]}
     if all(isinstance(each, str) for each in messages):
         return {path: list(messages)}
     return _flattened({str(index): each for index, each in enumerate(messages)}, path)
