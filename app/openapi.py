@@ -15,8 +15,9 @@ from app.auth import Gate, Level
 from app.parsing import parser
 from app.problems import STATUSES
 from app.schemas.answers import ErrorSchema
-from app.schemas.fields import Clamped, Number, Time
+from app.schemas.fields import Clamped, Number
 from sql import __version__
+from workerpool.kinds.fields import Time
 from workerpool.kinds.registry import Registry
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -78,6 +78,11 @@ class NotFound(Problem):
     slug = "not_found"
 
 
+def no_job(job_id: str) -> NotFound:
+    """No job has this id."""
+    return NotFound(f"there is no job {job_id.lower()}")
+
+
 class Conflict(Problem):
     """Right in itself, wrong in the present state."""
 

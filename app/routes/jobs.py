@@ -14,18 +14,18 @@ from app.openapi import Blueprint, answers, header
 from app.problems import BadRequest
 from app.schemas.jobs import (
     JOB_ID,
-    KEY,
     BulkResultSchema,
     BulkSchema,
     CancelledSchema,
     EmptySchema,
     JobFilterSchema,
     JobSchema,
-    NewJobSchema,
     bulk_result_text,
     job_text,
 )
 from app.services import bulk, jobs
+from workerpool.kinds.job_fields import KEY
+from workerpool.kinds.requests import NewJobSchema
 
 blueprint = Blueprint("jobs", __name__, description="Enqueue, read, cancel, retry.")
 

@@ -2,10 +2,11 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.schemas.fields import Clamped, Flag, name, whole_number
+from app.schemas.fields import Clamped, Flag
 from app.schemas.texts import document_text, object_text, scalar_text
 from app.schemas.v1_jobs import V1JobSchema, v1_job_fields
 from sql.rows import Job
+from workerpool.kinds.fields import name, whole_number
 from workerpool.kinds.requests import Strict
 
 MOST_REDRIVEN = 10_000

@@ -5,12 +5,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from workerpool.kinds.fields import Time, Whole, name, whole_number
-
-__all__ = ["INT32", "Clamped", "Flag", "Number", "Time", "Whole", "name", "whole_number"]
-
-INT32 = 2**31 - 1
-_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_DIGITS = re.compile(r"(-?)0*([0-9]+)")
+_MOST_DIGITS = 18
 
 
 class Number(fields.Field[int]):
@@ -19,9 +15,11 @@ class Number(fields.Field[int]):
     default_error_messages = {"invalid": "must be a whole number"}
 
     def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
-        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+        found = _DIGITS.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
             raise self.make_error("invalid")
-        return int(value)
+        # int() refuses thousands of digits. What is cut from so many leaves the number outside every range of ours.
+        return int(found[1] + found[2][:_MOST_DIGITS])
 
 
 class Clamped(Number):

@@ -5,29 +5,14 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
-from app.schemas.fields import INT32, Clamped, Number, Whole, name
+from app.schemas.fields import Clamped, Number
 from app.schemas.texts import document_text, object_text, scalar_text
 from sql.rows import Job, Status
-from workerpool.kinds.requests import KEY, NewJobSchema, Strict
-
-__all__ = [
-    "JOB_ID",
-    "KEY",
-    "MAX_BULK",
-    "BulkItemSchema",
-    "BulkResultSchema",
-    "BulkSchema",
-    "CancelledSchema",
-    "EmptySchema",
-    "JobFilterSchema",
-    "JobSchema",
-    "NewJobSchema",
-    "Strict",
-    "bulk_result_text",
-    "job_text",
-]
+from workerpool.kinds.fields import Whole, name
+from workerpool.kinds.requests import Strict
 
 MAX_BULK = 1000
+_MOST_SKIPPED = 2**31 - 1
 JOB_ID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 _DOCUMENTS: Final = frozenset({"payload", "result", "progress"})
@@ -69,7 +54,7 @@ class JobFilterSchema(Strict):
     limit = Clamped(1, 200, load_default=50, metadata={"description": "Page length; clamped to 1..200.", "default": 50})
     offset = Number(
         load_default=0,
-        validate=validate.Range(0, INT32, error=f"must be from 0 to {INT32}"),
+        validate=validate.Range(0, _MOST_SKIPPED, error=f"must be from 0 to {_MOST_SKIPPED}"),
         metadata={"description": "Jobs to skip. Slows down with depth; `cursor` does not.", "default": 0},
     )
     cursor = fields.String(

@@ -2,18 +2,18 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.schemas.fields import Flag, Time, Whole, name, whole_number
-from app.schemas.jobs import KEY
+from app.schemas.fields import Flag
 from app.schemas.texts import object_text, scalar_text
 from app.schemas.v1_jobs import V1JobSchema, v1_job_fields
 from sql.rows import Leased
+from workerpool.kinds import job_fields
+from workerpool.kinds.fields import name, whole_number
 from workerpool.kinds.requests import Strict
 
 DAY_MS = 86_400_000
 LONGEST_WAIT_MS = 20_000
 DEFAULT_RETRY_MS = 5000
 _MOST_KINDS = 100
-_KEY_RULE = "must be 1 to 255 visible ASCII characters"
 
 
 def _text(**options: object) -> fields.String:
@@ -37,16 +37,11 @@ class NewLeasableJobSchema(Strict):
     payload = fields.Raw(
         required=True, allow_none=True, metadata={"description": "Any JSON; of a given kind, of that kind's shape."}
     )
-    max_attempts = whole_number(
-        1, 100, allow_none=True, metadata={"description": "Leases before the job is given up. Default 5."}
-    )
-    run_at = Time(allow_none=True, metadata={"description": "Not before this time, RFC 3339. Default: now."})
-    priority = whole_number(-32768, 32767, allow_none=True, metadata={"description": "Higher first. Default 0."})
-    idempotency_key = fields.String(
-        allow_none=True,
-        validate=Whole(f"^{KEY.pattern}$", error=_KEY_RULE),
-        error_messages={"invalid": _KEY_RULE},
-        metadata={"description": "One key makes one job, for a day unless the service is set otherwise."},
+    max_attempts = job_fields.max_attempts("Leases before the job is given up. Default 5.")
+    run_at = job_fields.run_at()
+    priority = job_fields.priority()
+    idempotency_key = job_fields.idempotency_key(
+        "One key makes one job, for a day unless the service is set otherwise."
     )
     kind = name("kind", allow_none=True, metadata={"description": "Default `external`."})
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import sql.dead_letters
 import sql.queues
-from app.problems import Conflict, NotFound
+from app.problems import Conflict, no_job
 from app.schemas.admin import DEFAULT_REDRIVEN
 from sql.connection import Connection
 from sql.dead_letters import Redriven
@@ -42,7 +42,7 @@ def requeue(conn: Connection, job_id: str) -> None:
     job_id = job_id.lower()
     outcome = sql.dead_letters.retry(conn, job_id, [Status.FAILED_PERMANENT])
     if outcome == "missing":
-        raise NotFound(f"there is no job {job_id}")
+        raise no_job(job_id)
     if outcome == "conflict":
         raise Conflict(f"job {job_id} is not dead")
 

@@ -7,12 +7,12 @@ from marshmallow import ValidationError
 
 import sql.jobs
 from app.problems import Invalid, Problem, Unavailable, field_messages
-from app.schemas.jobs import NewJobSchema
 from app.services.jobs import Rules, key_conflict, prepare
 from sql.connection import Connection
 from sql.errors import Rejected
 from sql.jobs import Enqueued, NewJob
 from sql.rows import Job
+from workerpool.kinds.requests import NewJobSchema
 
 _SHAPE = NewJobSchema()
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import sql.dead_letters
 import sql.jobs
-from app.problems import Conflict, Invalid, NotFound, Unavailable
+from app.problems import Conflict, Invalid, Unavailable, no_job
 from sql.connection import Connection
 from sql.jobs import Enqueued, NewJob
 from sql.rows import Job, Status
@@ -64,7 +64,7 @@ def find(conn: Connection, job_id: str) -> Job:
     """One job. Raises NotFound."""
     job = sql.jobs.find(conn, job_id.lower())
     if job is None:
-        raise _no_job(job_id)
+        raise no_job(job_id)
     return job
 
 
@@ -93,7 +93,7 @@ def cancel(conn: Connection, job_id: str) -> bool:
     """Cancels a job: True if it has ended with that, False if its holder will see it. Raises NotFound, Conflict."""
     outcome = sql.jobs.cancel(conn, job_id.lower())
     if outcome == "missing":
-        raise _no_job(job_id)
+        raise no_job(job_id)
     if outcome == "terminal":
         raise Conflict(f"job {job_id.lower()} has already ended")
     return outcome == "cancelled"
@@ -103,7 +103,7 @@ def retry(conn: Connection, job_id: str) -> Job:
     """Queues an ended, not succeeded job anew, attempts 0. Raises NotFound, Conflict."""
     outcome = sql.dead_letters.retry(conn, job_id.lower())
     if outcome == "missing":
-        raise _no_job(job_id)
+        raise no_job(job_id)
     if outcome == "conflict":
         raise Conflict(f"job {job_id.lower()} is neither failed_permanent nor cancelled")
     return find(conn, job_id)
@@ -115,7 +115,3 @@ def _found(conn: Connection, enqueued: Enqueued) -> Job:
         # Retention took it between the two statements.
         raise Unavailable("the job of this key has just been removed; try again")
     return job
-
-
-def _no_job(job_id: str) -> NotFound:
-    return NotFound(f"there is no job {job_id.lower()}")

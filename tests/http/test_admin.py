@@ -111,7 +111,7 @@ def test_the_limit_of_the_list_is_clamped(client: FlaskClient, connection: Conne
     ids = [dead(connection) for _ in range(51)]
     path = "/v1/admin/queues/default/dead"
     assert [job["id"] for job in client.get(path).get_json()["jobs"]] == ids[:0:-1]
-    for limit, expected in (("2", 2), ("0", 1), ("-5", 1), ("501", 51), ("999999999", 51)):
+    for limit, expected in (("2", 2), ("0", 1), ("-5", 1), ("501", 51), ("9" * 20, 51), ("-" + "9" * 20, 1)):
         assert len(client.get(f"{path}?limit={limit}").get_json()["jobs"]) == expected
     for query in ("limit=x", "limit=1.5", "limit=", "limit=1&limit=2", "limits=1"):
         check_error(client.get(f"{path}?{query}"), "validation")

@@ -14,8 +14,8 @@ from support.http import EXTERNAL
 
 from app.auth import Level
 from app.problems import STATUSES
-from app.schemas.jobs import NewJobSchema
 from sql.rows import Job, Status
+from workerpool.kinds.requests import NewJobSchema
 
 UNKNOWN = "01a200c6-e47b-72f2-a97e-1600febf64d7"
 

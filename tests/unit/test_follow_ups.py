@@ -8,12 +8,11 @@ import pytest
 from marshmallow import Schema, fields
 from support.handlers import a_run
 
-from app.schemas.jobs import NewJobSchema
 from app.services.jobs import Rules, prepare
 from workerpool.context import Context, EnqueueRefused
 from workerpool.follow_ups import LONGEST_PAYLOAD, LONGEST_TOGETHER, MOST, FollowUps
 from workerpool.kinds.registry import Kind, Registry
-from workerpool.kinds.requests import Prepared
+from workerpool.kinds.requests import NewJobSchema, Prepared
 
 DEEP: list[Any] = []
 for _ in range(65):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from app.problems import field_messages
-from app.schemas.jobs import JobFilterSchema, JobSchema, NewJobSchema, job_text
+from app.schemas.jobs import JobFilterSchema, JobSchema, job_text
 from sql.rows import Job
+from workerpool.kinds.requests import NewJobSchema
 
 JOB = Job(
     id="01a200c6-e47b-72f2-a97e-1600febf64d7", kind="external", status="queued", attempts=0, max_attempts=3,
@@ -108,13 +109,25 @@ def test_an_unknown_field_is_refused_by_name(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "used"), [("-5", 1), ("0", 1), ("1", 1), ("200", 200), ("201", 200), ("9" * 18, 200)]
+    ("limit", "used"),
+    [
+        ("-5", 1),
+        ("0", 1),
+        ("1", 1),
+        ("200", 200),
+        ("201", 200),
+        ("9" * 18, 200),
+        ("9" * 19, 200),
+        ("-" + "9" * 5000, 1),
+        ("1" * 5000, 200),
+        ("0" * 5000 + "7", 7),
+    ],
 )
 def test_a_limit_out_of_range_becomes_the_nearest_in_it(limit: str, used: int) -> None:
     assert JobFilterSchema().load({"limit": limit})["limit"] == used
 
 
-@pytest.mark.parametrize("number", ["", "1.5", "1e2", "+1", " 1", "\uff11", "0x1", "1" * 5000, "one"])
+@pytest.mark.parametrize("number", ["", "1.5", "1e2", "+1", " 1", "\uff11", "0x1", "-", "one"])
 @pytest.mark.parametrize("name", ["limit", "offset"])
 def test_a_number_in_a_query_is_digits(name: str, number: str) -> None:
     with pytest.raises(ValidationError):

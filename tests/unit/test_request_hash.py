@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.schemas.jobs import NewJobSchema
 from app.services.jobs import Rules, prepare
 from sql.jobs import NewJob
 from workerpool.kinds import registry
+from workerpool.kinds.requests import NewJobSchema
 
 RULES = Rules(registry.load(), 900)
 REQUEST = {"kind": "external", "payload": {"b": [1, 2.5], "a": "x"}, "idempotency_key": "k"}

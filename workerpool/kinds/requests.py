@@ -2,19 +2,17 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from marshmallow import Schema, fields
 
-from workerpool.kinds.bounds import LONGEST_TIMEOUT, MOST_ATTEMPTS
-from workerpool.kinds.fields import Time, Whole, name, whole_number
+from workerpool.kinds import job_fields
+from workerpool.kinds.bounds import LONGEST_TIMEOUT
+from workerpool.kinds.fields import name, whole_number
 from workerpool.kinds.registry import Registry
 
-KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_KEY_RULE = "must be 1 to 255 visible ASCII characters"
 _DEFAULT_PRIORITY = 0
 
 
@@ -31,21 +29,11 @@ class NewJobSchema(Strict):
     payload = fields.Raw(
         required=True, allow_none=True, metadata={"description": "What the handler gets; its shape is the kind's."}
     )
-    max_attempts = whole_number(
-        1,
-        MOST_ATTEMPTS,
-        allow_none=True,
-        metadata={"description": "Claims before the job is given up. Default: the kind's, or 3."},
-    )
-    idempotency_key = fields.String(
-        allow_none=True,
-        validate=Whole(f"^{KEY.pattern}$", error=_KEY_RULE),
-        error_messages={"invalid": _KEY_RULE},
-        metadata={"description": "One key makes one job, for as long as that job's row lives."},
-    )
+    max_attempts = job_fields.max_attempts("Claims before the job is given up. Default: the kind's, or 3.")
+    idempotency_key = job_fields.idempotency_key("One key makes one job, for as long as that job's row lives.")
     queue = name("queue", allow_none=True, metadata={"description": "Default: the kind's, or `default`."})
-    priority = whole_number(-32768, 32767, allow_none=True, metadata={"description": "Higher first. Default 0."})
-    run_at = Time(allow_none=True, metadata={"description": "Not before this time, RFC 3339. Default: now."})
+    priority = job_fields.priority()
+    run_at = job_fields.run_at()
     timeout_seconds = whole_number(
         1,
         LONGEST_TIMEOUT,
