@@ -10,7 +10,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import Schema
 
-from app import errors
+from app import errors, payload_shapes
 from app.auth import Gate, Level
 from app.parsing import parser
 from app.problems import STATUSES
@@ -22,6 +22,7 @@ from workerpool.kinds.registry import Registry
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+OPENAPI_VERSION = "3.1.0"
 _SLUGS = {status: slug for slug, status in STATUSES.items()}
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
@@ -95,7 +96,7 @@ def create_api(app: flask.Flask) -> Api:
     app.config.update(
         API_TITLE="Windlass",
         API_VERSION=__version__,
-        OPENAPI_VERSION="3.1.0",
+        OPENAPI_VERSION=OPENAPI_VERSION,
         API_SPEC_OPTIONS={
             "info": {"description": _DESCRIPTION},
             # a relative server: the document is true whatever name it was fetched under
@@ -130,7 +131,6 @@ def header(name: str) -> dict[str, Any]:
 
 def document(app: flask.Flask, api: Api, gate: Gate, kinds: Registry) -> dict[str, Any]:
     """The whole document, of all routes registered so far and the given kinds."""
-    _register_payloads(api, kinds)
     whole: dict[str, Any] = api.spec.to_dict()
     for rule in app.url_map.iter_rules():
         operations = whole["paths"].get(FlaskPlugin.flaskpath2openapi(rule.rule), {})
@@ -187,29 +187,25 @@ def _complete(operation: dict[str, Any], level: Level, gate: Gate) -> None:
     operation["responses"] = dict(sorted(responses.items()))
 
 
-def _register_payloads(api: Api, kinds: Registry) -> None:
-    for name in kinds.names():
-        payload = kinds.get(name).payload
-        if payload is not None:
-            api.spec.components.schema(_component("Payload", name), schema=payload)
-
-
 def _offer_kinds(schemas: dict[str, Any], kinds: Registry) -> None:
     """Makes `NewJob` one shape per registered kind, told apart by `kind`."""
+    names = payload_shapes.Names()
+    payloads = payload_shapes.describe(kinds, names, OPENAPI_VERSION)
     plain = schemas["NewJob"]
     mapping = {}
     for name in kinds.names():
         shape = deepcopy(plain)
-        kind = kinds.get(name)
         described = plain["properties"]["payload"].get("description", "")
         shape["properties"]["kind"] = {"type": "string", "const": name}
-        shape["properties"]["payload"] = (
-            {"$ref": f"#/components/schemas/{_component('Payload', name)}"}
-            if kind.payload is not None
-            else {"description": f"{described} Any JSON."}
-        )
-        schemas[_component("NewJob", name)] = shape
-        mapping[name] = f"#/components/schemas/{_component('NewJob', name)}"
+        if name in payloads:
+            component, shapes = payloads[name]
+            schemas.update(shapes)
+            shape["properties"]["payload"] = {"$ref": f"#/components/schemas/{component}"}
+        else:
+            shape["properties"]["payload"] = {"description": f"{described} Any JSON."}
+        component = names.new("NewJob", name)
+        schemas[component] = shape
+        mapping[name] = f"#/components/schemas/{component}"
     schemas["NewLeasableJob"]["properties"]["kind"]["enum"] = [*kinds.names(), None]
     # Anything is taken as an item: what is no job is refused in its own result, not with the whole.
     schemas["Bulk"]["properties"]["jobs"]["items"] = {"anyOf": [{"$ref": "#/components/schemas/NewJob"}, {}]}
@@ -217,7 +213,3 @@ def _offer_kinds(schemas: dict[str, Any], kinds: Registry) -> None:
         "oneOf": [{"$ref": reference} for reference in mapping.values()],
         "discriminator": {"propertyName": "kind", "mapping": mapping},
     }
-
-
-def _component(what: str, kind: str) -> str:
-    return f"{what}.{kind.replace(':', '.')}"
