@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 import sql.hints
-from app.services.leases import Taken
+from app.services.leases import Found
 from sql.connection import Connection
 from sql.errors import StorageError
 
@@ -23,6 +23,8 @@ _LONGEST_PAUSE_SECONDS = 0.5
 # Whoever waits may cost the database a tenth of its time at most, however often others enqueue.
 _SHORTEST_PAUSE_SECONDS = 0.02
 _REST = 10
+# Shorter than the database lends its connection for.
+_LONGEST_REST_SECONDS = 2.0
 _LISTEN_ON_SECONDS = 30.0
 _LISTENER_TICK_SECONDS = 1.0
 
@@ -41,25 +43,25 @@ class WaitingRoom:
         self._ended = False
         self._listener: threading.Thread | None = None
 
-    def poll(self, look: Callable[[], Taken], seconds: float, is_there: Callable[[], bool]) -> Taken:
-        """What the first look that takes something took; the last look's answer when `seconds` pass before that, when
+    def poll(self, look: Callable[[], Found], seconds: float, is_there: Callable[[], bool]) -> Found:
+        """What the first look that finds work found; the last look's answer when `seconds` pass before that, when
         `end` is called, when the client is not there any more, and at once when there is no place.
         """
         until = time.monotonic() + seconds
         # Noted before the look: a hint that comes during it is not missed.
         heard = self._heard
         began = time.monotonic()
-        taken = look()
-        if taken.jobs or seconds <= 0 or not self._enter():
-            return taken
+        found = look()
+        if found.jobs or seconds <= 0 or not self._enter():
+            return found
         try:
-            while self._pause(heard, began, taken.due_in, until) and is_there():
+            while self._pause(heard, began, found.due_in, until) and is_there():
                 heard = self._heard
                 began = time.monotonic()
-                taken = look()
-                if taken.jobs:
+                found = look()
+                if found.jobs:
                     break
-            return taken
+            return found
         finally:
             self._leave()
 
@@ -72,7 +74,7 @@ class WaitingRoom:
     def _pause(self, heard: int, began: float, due_in: float | None, until: float) -> bool:
         """Waits until another look, after one that `began` then, is worth its cost; False when there is to be none."""
         looked = time.monotonic()
-        least = max(_SHORTEST_PAUSE_SECONDS, _REST * (looked - began))
+        least = min(max(_SHORTEST_PAUSE_SECONDS, _REST * (looked - began)), _LONGEST_REST_SECONDS)
         most = random.uniform(_LONGEST_PAUSE_SECONDS / 2, _LONGEST_PAUSE_SECONDS)
         if due_in:
             most = min(most, due_in)

@@ -45,9 +45,10 @@ def redrive_matching(
 
     `error_contains` is a plain part of their last error.
     """
-    row = conn.fetch_one(_SQL["redrive_matching"], queue=queue, kind=kind, error_contains=error_contains, limit=limit)
+    row = conn.fetch_one(_SQL["matching"], queue=queue, kind=kind, error_contains=error_contains, limit=limit)
     assert row is not None
-    return Redriven(*row)
+    matched, chosen = row
+    return Redriven(matched, len(redrive(conn, chosen)) if chosen else 0)
 
 
 def page(conn: Connection, queue: str, limit: int) -> list[Job]:

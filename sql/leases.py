@@ -43,12 +43,20 @@ class Lease(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """How a lease was settled: the state the job went to (an end or `ready`; once it has gone on from there `released`,
-    or None if the attempt failed) and the error recorded for the attempt, None when it did not fail.
+    """How a lease was settled.
+
+    `state` is what the job went to: an end or `ready`; once it has gone on from there `released`, or None if the
+    attempt failed. `error` is what was recorded of the attempt, None if it did not fail; `permanent` whether its holder
+    said so of the failure, None when it said nothing.
     """
 
     state: str | None
     error: str | None
+    permanent: bool | None = None
+
+    def is_report(self, failure: "Failure") -> bool:
+        """Whether it was settled by this very report. A rescue fails an attempt too, with a reason of its own."""
+        return (self.error, self.permanent) == (failure.error, failure.permanent)
 
 
 class Failure(NamedTuple):
@@ -135,7 +143,7 @@ def settled_before(conn: Connection, leases: Sequence[Lease]) -> dict[str, Settl
     What a rescue took back is among them, with the rescue's error.
     """
     rows = conn.fetch_all(_SQL["settled_before"], **_pairs(leases))
-    return {job_id: Settled(state, error) for job_id, state, error in rows}
+    return {job_id: Settled(*how) for job_id, *how in rows}
 
 
 def report_progress(conn: Connection, worker_id: int | None, lease: Lease, progress: str) -> bool:
@@ -154,15 +162,18 @@ def extend(conn: Connection, lease: Lease, extend_ms: int, progress: str | None 
     return None if row is None else bool(row[0])
 
 
-def leased(conn: Connection, leases: Sequence[Lease]) -> dict[str, Leased]:
-    """What the holders of these HTTP leases are told, by id; those that are over already are absent."""
-    rows = conn.fetch_all(_SQL["leased"], **_pairs(leases))
-    return {row[0]: Leased(*row) for row in rows}
+def leased(conn: Connection, leases: Sequence[Lease], most_bytes: int) -> list[Leased]:
+    """What the holder of these HTTP leases is told, in their order, until the payloads come to `most_bytes`.
+
+    Those whose lease is over already are absent too.
+    """
+    rows = conn.fetch_all(_SQL["leased"], most_bytes=most_bytes, **_pairs(leases))
+    return [Leased(*row) for row in rows]
 
 
 def live_lease(conn: Connection, job_id: str) -> Lease | None:
     """The HTTP lease a job is under, expired or not, if nobody has taken it back yet."""
-    row = conn.fetch_one(_SQL["live_fence"], id=job_id)
+    row = conn.fetch_one(_SQL["live_lease"], id=job_id)
     return None if row is None else Lease(job_id, row[0])
 
 

@@ -105,6 +105,7 @@ CREATE TABLE windlass.failures (
     attempt smallint NOT NULL,
     cleared boolean DEFAULT false NOT NULL,
     error text NOT NULL,
+    permanent boolean,
     CONSTRAINT attempt_range CHECK (((attempt >= 1) AND (attempt <= 100)))
 );
 

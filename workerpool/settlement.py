@@ -131,7 +131,7 @@ class Settlement:
             return set(answer)
 
         try:
-            settled = self._end([failure.lease], fail, lambda settled: settled.error == failure.error, follow_ups)
+            settled = self._end([failure.lease], fail, lambda settled: settled.is_report(failure), follow_ups)
         except FollowUpsRefused as error:
             log.error("the end of job %s was refused: %s", job.id, error)
             self._fail(failure._replace(error=f"{failure.error} ({error})"), job)

@@ -20,7 +20,7 @@ from app.schemas.leases import (
 )
 from app.schemas.texts import object_text, scalar_text
 from app.services import leases
-from app.services.leases import Taken
+from app.services.leases import Found
 from app.waiting import is_open
 
 blueprint = Blueprint("leases", __name__, description="Work over HTTP: take jobs under a lease and settle them.")
@@ -56,19 +56,15 @@ def lease(asked: dict[str, Any]) -> flask.Response:
     def is_there() -> bool:
         return is_open(client)
 
-    def look() -> Taken:
-        try:
-            taken = leases.take(here.database.connection(), asked, is_there)
-        finally:
-            # Whoever waits afterwards needs none.
-            here.database.give_back()
-        metrics.leased.inc(len(taken.jobs))
-        metrics.expired.inc(taken.rescued)
-        here.hints.send(taken.runnable)
-        return taken
+    def look() -> Found:
+        found = leases.claim(here.database.connection(), asked, is_there)
+        metrics.leased.inc(len(found.jobs))
+        metrics.expired.inc(found.rescued)
+        here.hints.send(found.runnable)
+        return found
 
-    taken = here.waiting.poll(look, (asked.get("wait_ms") or 0) / 1000, is_there)
-    return json_answer(leases_text(taken.jobs))
+    found = here.waiting.poll(look, (asked.get("wait_ms") or 0) / 1000, is_there)
+    return json_answer(leases_text(found.jobs))
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/ack", methods=["POST"])

@@ -14,8 +14,9 @@ from app.schemas.leases import DEFAULT_RETRY_MS
 from app.schemas.texts import unreadable
 from app.services.jobs import Rules, key_conflict, prepare
 from sql.connection import Connection
+from sql.errors import StorageError
 from sql.leases import START, Failure, Lease, Pick, Settled, Stream
-from sql.rows import Claimed, Leased
+from sql.rows import Leased
 from workerpool.kinds.text import clean_text
 
 _DEFAULT_KIND = "external"
@@ -23,6 +24,10 @@ _DEFAULT_MAX_ATTEMPTS = 5
 _TOKEN = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{8})", re.ASCII)
 # Each try that finds nothing but poison has buried some of it.
 _POISON_TRIES = 10
+# Payloads of one answer: a thousand of a megabyte each would fill the process's memory, and outlast their leases.
+_MOST_BYTES = 16 * 1024 * 1024
+# As many of the largest that a request can bring fit; how many more do is told by the size of these.
+_FIRST_CLAIM = 16
 
 
 class Added(NamedTuple):
@@ -34,8 +39,8 @@ class Added(NamedTuple):
     created: bool
 
 
-class Taken(NamedTuple):
-    """What a look for work found: leased jobs in the order to work on them, each with its token.
+class Found(NamedTuple):
+    """What a look for work found: claimed jobs in the order to work on them, each with its token.
 
     `due_in`: seconds until the next job there is now becomes due, None when there is none. `rescued` leases had run
     out, and `runnable` of their jobs may run again.
@@ -78,22 +83,20 @@ def enqueue(
     return Added(enqueued.id, job.queue, job.kind, enqueued.created)
 
 
-def take(conn: Connection, asked: Mapping[str, Any], is_there: Callable[[], bool]) -> Taken:
-    """Leases what is due (`asked` as `LeaseRequestSchema` loads it), expired leases of the queue taken back first.
+def claim(conn: Connection, asked: Mapping[str, Any], is_there: Callable[[], bool]) -> Found:
+    """Claims what is due (`asked` as `LeaseRequestSchema` loads it), expired leases of the queue rescued first.
 
-    Nothing is leased to a client that is not there any more.
+    Nothing is claimed for a client that is not there any more.
     """
-    queue = asked["queue"]
-    rescued = sql.leases.rescue(conn, workers_too=False, queue=queue)
-    claimed, due_in = _claim(conn, asked, is_there)
-    told = sql.leases.leased(conn, claimed) if claimed else {}
-    jobs = [(told[lease.id], token_of(*lease)) for lease in claimed if lease.id in told]
-    return Taken(jobs, due_in, len(rescued), sum(status == "retrying" for status in rescued.values()))
+    rescued = sql.leases.rescue(conn, workers_too=False, queue=asked["queue"])
+    leased, due_in = _look(conn, asked, is_there)
+    jobs = [(job, token_of(job.id, job.fence)) for job in leased]
+    return Found(jobs, due_in, len(rescued), sum(status == "retrying" for status in rescued.values()))
 
 
-def _claim(
+def _look(
     conn: Connection, asked: Mapping[str, Any], is_there: Callable[[], bool]
-) -> tuple[list[Lease], float | None]:
+) -> tuple[list[Leased], float | None]:
     kinds = list(dict.fromkeys(asked.get("kinds") or [_DEFAULT_KIND]))
     due_in: float | None = None
     for _ in range(_POISON_TRIES):
@@ -102,13 +105,48 @@ def _claim(
         picks = _picks(streams)
         if not picks or not is_there():
             break
-        claimed = sql.leases.claim(
-            conn, queue=asked["queue"], picks=picks, limit=asked["limit"], lease_ms=asked["lease_ms"]
-        )
-        readable = _readable(conn, claimed)
-        if readable or not claimed:
-            return readable, due_in
+        told = _claim(conn, asked, picks)
+        if not told:
+            break
+        leased = _readable(conn, told)
+        if leased:
+            return leased, due_in
     return [], due_in
+
+
+def _claim(conn: Connection, asked: Mapping[str, Any], picks: list[Pick]) -> list[Leased]:
+    """Up to the limit asked for, as far as the payloads fit into one answer, in their order."""
+    told: list[Leased] = []
+    room, limit = _MOST_BYTES, min(_FIRST_CLAIM, asked["limit"])
+    while limit and room > 0:
+        try:
+            claimed = sql.leases.claim(conn, queue=asked["queue"], picks=picks, limit=limit, lease_ms=asked["lease_ms"])
+            fresh = _told(conn, [Lease(job.id, int(job.fence)) for job in claimed], room)
+        except StorageError:
+            if not told:
+                raise
+            # What is claimed already has a holder to go to.
+            break
+        told += fresh
+        if not fresh or len(fresh) < limit:
+            break
+        sizes = [len(job.payload.encode()) for job in fresh]
+        room -= sum(sizes)
+        limit = min(asked["limit"] - len(told), max(1, room // max(sizes)))
+    return sorted(told, key=lambda job: (-job.priority, job.run_at, job.id))
+
+
+def _told(conn: Connection, claimed: list[Lease], room: int) -> list[Leased]:
+    """Those of the jobs that fit; the others, if these are larger than those before, go back without a loss."""
+    told: list[Leased] = []
+    try:
+        told = sql.leases.leased(conn, claimed, room)
+    finally:
+        handed_out = {job.id for job in told}
+        rest = [lease for lease in claimed if lease.id not in handed_out]
+        if rest:
+            sql.leases.release(conn, None, rest)
+    return told
 
 
 def _picks(streams: list[Stream]) -> list[Pick]:
@@ -119,19 +157,18 @@ def _picks(streams: list[Stream]) -> list[Pick]:
     return [Pick(stream.kind, stream.priority, *START) for stream in due]
 
 
-def _readable(conn: Connection, claimed: list[Claimed]) -> list[Lease]:
+def _readable(conn: Connection, leased: list[Leased]) -> list[Leased]:
     """Those of the jobs that can be handed out; the others fail for good, as they would in the pool."""
-    leases, failures = [], []
-    for job in claimed:
-        lease = Lease(job.id, int(job.fence))
+    readable, failures = [], []
+    for job in leased:
         why = unreadable(job.payload)
         if why is None:
-            leases.append(lease)
+            readable.append(job)
         else:
-            failures.append(Failure(lease, f"the payload cannot be read: {why}", permanent=True))
+            failures.append(Failure(Lease(job.id, job.fence), f"the payload cannot be read: {why}", permanent=True))
     if failures:
         sql.leases.fail(conn, None, failures)
-    return leases
+    return readable
 
 
 def ack(conn: Connection, job_id: str, asked: Mapping[str, Any], token_required: bool = False) -> bool:
@@ -155,12 +192,11 @@ def fail(conn: Connection, job_id: str, asked: Mapping[str, Any], token_required
     lease = _lease(conn, job_id, asked, token_required)
     retry_ms = asked.get("retry_ms")
     delay = (DEFAULT_RETRY_MS if retry_ms is None else retry_ms) / 1000
-    reason, permanent = clean_text(asked["reason"]), bool(asked.get("permanent"))
-    status = sql.leases.fail(conn, None, [Failure(lease, reason, delay, permanent)]).get(lease.id)
+    failure = Failure(lease, clean_text(asked["reason"]), delay, bool(asked.get("permanent")))
+    status = sql.leases.fail(conn, None, [failure]).get(lease.id)
     if status is None:
         before = _settled_before(conn, lease, asked)
-        # A rescue fails an attempt under the same fence, with a reason of its own.
-        if before is None or before.error != reason or (permanent and before.state != "failed_permanent"):
+        if before is None or not before.is_report(failure):
             raise _lost(conn, lease.id)
     return status
 

@@ -1,5 +1,6 @@
 -- oldest code: 1
--- Enqueue from any database client, inside its own transaction; and dead letters in the order in which they died.
+-- Enqueue from any database client, inside its own transaction; dead letters in the order in which they died; and which
+-- failures their holders reported, so that a report sent again is known and a rescue is never taken for one.
 
 -- The job exists exactly if the caller's transaction commits. The checks are those the schema can make: what a kind's
 -- payload must look like only its handler knows, and a job that does not fit ends as a dead letter that says so. No
@@ -80,3 +81,6 @@ revoke all on function windlass.enqueue from public;
 
 -- The newest dead letters of a queue, without sorting all there are. Only failures pay for it.
 create index done_died on windlass.done (finished_at, id) where status = 'failed_permanent';
+
+-- Whether the holder said that no other attempt can succeed. Null: it said nothing, its lease was taken back.
+alter table windlass.failures add column permanent boolean;

@@ -30,7 +30,7 @@ order by w.priority desc, w.kind;
 -- One LATERAL pick per stream (equality on all leading columns; an ordered scan over all priorities took 12 to 129 ms,
 -- this 1.4) locks only what it returns. The fence comes from the delete's RETURNING and that one CTE is joined to jobs: two CTEs
 -- joined to each other become a quadratic loop near the histogram's end, where the planner expects one row (23 ms instead of 4).
--- A worker's lease is its heartbeat; an HTTP holder has lease_ms instead of a worker id.
+-- A worker's lease is its heartbeat; an HTTP holder has lease_ms instead of a worker id, and is told the payloads by `leased`.
 with picked as materialized (
     select r.ctid
     from unnest(%(kinds)s::text[], %(priorities)s::smallint[], %(after_run_ats)s::timestamptz[], %(after_ids)s::uuid[])
@@ -61,7 +61,7 @@ started as (
     from claimed
 )
 select
-    c.id::text, c.kind, j.payload::text, (c.attempts + 1)::text, c.fence::text, j.max_attempts::text,
+    c.id::text, c.kind, case when %(lease_ms)s::bigint is null then j.payload::text else '' end, (c.attempts + 1)::text, c.fence::text, j.max_attempts::text,
     j.timeout_seconds::text, greatest(extract(epoch from now() - c.run_at), 0)::text, c.run_at::text, c.priority::text
 from claimed as c
 join windlass.jobs as j on j.id = c.id
@@ -123,8 +123,8 @@ judged as materialized (
     join windlass.jobs as j on j.id = s.id
 ),
 recorded as (
-    insert into windlass.failures (id, fence, attempt, error, worker_id)
-    select id, fence, attempts, error, worker_id
+    insert into windlass.failures (id, fence, attempt, error, worker_id, permanent)
+    select id, fence, attempts, error, worker_id, permanent
     from judged
 ),
 requeued as (
@@ -166,10 +166,10 @@ select id::text
 from settled;
 
 -- name: settled_before
--- Of some leases, those already settled, with the state the job went to and the error recorded: an unknown commit is sent
--- again and must answer as before, and what a rescue wrote under the same fence must not be taken for it. A lease that was
--- followed by another and left no failure behind was released.
-select g.id::text, state.name, f.error
+-- Of some leases, those already settled, with the state the job went to and the failure recorded: an unknown commit is
+-- sent again and must answer as before, and what a rescue wrote under the same fence must not be taken for it. A lease
+-- that was followed by another and left no failure behind was released.
+select g.id::text, state.name, f.error, f.permanent
 from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
 left join windlass.failures as f on f.id = g.id and f.fence = g.fence
 cross join lateral (
@@ -206,9 +206,22 @@ where id = %(id)s::uuid and fence = %(fence)s::bigint and lease_expires_at is no
 returning cancel_requested;
 
 -- name: leased
--- Jobs just claimed over HTTP, as their holder is told of them.
+-- Jobs just claimed over HTTP, as their holder is told of them, in the order given and as many as fit into most_bytes of
+-- payload, one at least. It stops reading there: a size is known only once the payload has been written out.
+with recursive told as (
+    select 1 as n, p.payload, octet_length(p.payload)::bigint as bytes
+    from windlass.jobs as j
+    cross join lateral (select j.payload::text) as p (payload)
+    where j.id = (%(ids)s::uuid[])[1]
+    union all
+    select t.n + 1, p.payload, t.bytes + octet_length(p.payload)
+    from told as t
+    join windlass.jobs as j on j.id = (%(ids)s::uuid[])[t.n + 1]
+    cross join lateral (select j.payload::text) as p (payload)
+    where t.bytes < %(most_bytes)s
+)
 select
-    u.id::text, u.queue, j.payload::text, u.attempts, j.max_attempts, windlass.rfc3339(u.run_at),
+    u.id::text, u.queue, t.payload, u.attempts, j.max_attempts, windlass.rfc3339(u.run_at),
     windlass.rfc3339(u.lease_expires_at), u.priority, windlass.rfc3339(j.created_at), windlass.rfc3339(u.started_at), u.kind,
     (
         select f.error
@@ -218,12 +231,13 @@ select
         limit 1
     ),
     u.fence, greatest(extract(epoch from u.lease_expires_at - now()) * 1000, 0)::bigint, j.timeout_seconds
-from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
-join windlass.running as u on u.id = g.id and u.fence = g.fence
-join windlass.jobs as j on j.id = g.id
-where u.lease_expires_at is not null;
+from told as t
+join windlass.running as u on u.id = (%(ids)s::uuid[])[t.n] and u.fence = (%(fences)s::bigint[])[t.n]
+join windlass.jobs as j on j.id = u.id
+where u.lease_expires_at is not null
+order by t.n;
 
--- name: live_fence
+-- name: live_lease
 -- The fence of the HTTP lease a job is under now.
 select fence from windlass.running where id = %(id)s::uuid and lease_expires_at is not null;
 

@@ -20,8 +20,8 @@ SETTLES: dict[str, Settle] = {
 }
 WENT_TO = {
     "ack": Settled("succeeded", None),
-    "fail": Settled("ready", "boom"),
-    "dead": Settled("failed_permanent", "boom"),
+    "fail": Settled("ready", "boom", False),
+    "dead": Settled("failed_permanent", "boom", True),
     "release": Settled("ready", None),
     "ack_cancelled": Settled("cancelled", None),
 }
@@ -65,13 +65,38 @@ def test_a_rescue_is_told_from_the_holders_own_settle_by_its_error(connection: C
         jobs.cancel(connection, job_id)
 
 
+def test_a_rescue_is_told_from_a_report_of_the_same_words(connection: Connection) -> None:
+    add(connection)
+    lease = claim_one(connection)
+    past(connection, "running", "lease_expires_at", 3600)
+    leases.rescue(connection, workers_too=False)
+    rescued = known(connection, lease)
+    assert rescued is not None
+    assert rescued.error == "lease expired"
+    assert not rescued.is_report(Failure(lease, "lease expired"))
+
+
+def test_a_report_of_another_end_is_another_report(connection: Connection) -> None:
+    add(connection)
+    lease = claim_one(connection)
+    for_good = Failure(lease, "boom", permanent=True)
+    leases.fail(connection, None, [for_good])
+    dead_letters.redrive(connection, [lease.id])
+    before = known(connection, lease)
+    assert before is not None
+    assert before.is_report(for_good)
+    assert before.is_report(for_good._replace(delay=9))
+    assert not before.is_report(for_good._replace(permanent=False))
+    assert not before.is_report(for_good._replace(error="bang"))
+
+
 def test_a_settle_that_ended_in_cancelled_is_known(connection: Connection, holder: int | None) -> None:
     for form, error in (("fail", "boom"), ("release", None), ("ack_cancelled", None)):
         job_id = add(connection)
         lease = claim_one(connection, holder)
         jobs.cancel(connection, job_id)
         SETTLES[form](connection, holder, lease)
-        assert known(connection, lease) == Settled("cancelled", error)
+        assert known(connection, lease) == Settled("cancelled", error, False if error else None)
 
 
 def test_a_failure_is_known_after_all_that_came_later(connection: Connection, holder: int | None) -> None:
@@ -79,15 +104,15 @@ def test_a_failure_is_known_after_all_that_came_later(connection: Connection, ho
     first = claim_one(connection, holder)
     leases.fail(connection, holder, [Failure(first, "one")])
     second = claim_one(connection, holder)
-    assert known(connection, first) == Settled(None, "one")
+    assert known(connection, first) == Settled(None, "one", False)
     assert known(connection, second) is None
     leases.fail(connection, holder, [Failure(second, "two")])
     assert dead_letters.redrive(connection, [first.id]) == [first.id]
     third = claim_one(connection, holder)
     leases.ack(connection, holder, [(third, None)])
     assert [known(connection, lease) for lease in (first, second, third)] == [
-        Settled(None, "one"),
-        Settled(None, "two"),
+        Settled(None, "one", False),
+        Settled(None, "two", False),
         Settled("succeeded", None),
     ]
 
@@ -105,7 +130,7 @@ def test_a_release_is_known_also_when_the_job_was_claimed_again(connection: Conn
     third = claim_one(connection, holder)
     leases.ack(connection, holder, [(third, None)])
     assert known(connection, lease) == Settled("released", None)
-    assert known(connection, second) == Settled(None, "boom")
+    assert known(connection, second) == Settled(None, "boom", False)
     assert known(connection, Lease(job_id, third.fence + 1)) is None
 
 

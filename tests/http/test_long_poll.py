@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import urllib3
 from support.pgbouncer import pgbouncer
+from support.tables import put_one
 from support.waiting import until
 from support.web import Web
 from support.work import at_once, count
@@ -28,6 +29,11 @@ def add(web: Web, **fields: Any) -> str:
     answer = web.request("POST", "/v1/jobs", {"queue": QUEUE, "payload": None, **fields})
     assert answer.status == 200, answer.data
     return str(answer.json()["job_id"])
+
+
+def put(conn: Connection) -> None:
+    """The same by somebody else."""
+    put_one(conn, "external", queue=QUEUE)
 
 
 class Waiting:
@@ -178,39 +184,10 @@ def test_a_job_that_comes_with_term_is_handed_to_nobody_or_answered(
     web = start_web()
     waits = Waiting(web)
     until(listens)
-    at_once(lambda: add(web), lambda: web.process.send_signal(signal.SIGTERM))
+    at_once(lambda: put(connection), lambda: web.process.send_signal(signal.SIGTERM))
     taken = waits.jobs(5)
     assert web.process.wait(10) == 0
     assert count(connection, "running") == len(taken)
-
-
-def test_a_wait_outlasts_the_longest_loan_of_a_connection(
-    start_web: Callable[..., Web],
-    connection: Connection,
-    open_another: Callable[[], Connection],
-    listens: Callable[[], bool],
-) -> None:
-    web = start_web(WEB_THREADS="2")
-    waits = Waiting(web)
-    until(listens)
-    sessions = (
-        "select array_agg(pid) from pg_stat_activity"
-        " where application_name = 'windlass-web' and datname = current_database() {}"
-    )
-    blocker = open_another()
-    with blocker.transaction():
-        blocker.execute("lock table windlass.ready in access exclusive mode")
-        until(lambda: connection.fetch_one(sessions.format("and wait_event_type = 'Lock'")) != (None,))
-        slow = time.monotonic()
-        until(lambda: time.monotonic() - slow > 0.7)
-    # A look that took so long is followed by a rest of ten times that, longer than any request may hold a connection.
-    before = connection.fetch_one(sessions.format(""))
-    rests = time.monotonic()
-    until(lambda: time.monotonic() - rests > 5, seconds=8)
-    assert connection.fetch_one(sessions.format("")) == before
-    added = add(web)
-    assert waits.jobs(10) == [added]
-    assert "cannot serve" not in web.log()
 
 
 def test_a_paused_queue_ends_no_wait(

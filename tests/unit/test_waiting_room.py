@@ -8,12 +8,12 @@ import pytest
 from support.waiting import until
 from support.work import at_once
 
-from app.services.leases import Taken
+from app.services.leases import Found
 from app.waiting import WaitingRoom
 from sql.errors import Unavailable
 from sql.rows import Leased
 
-NOTHING = Taken([], None, 0, 0)
+NOTHING = Found([], None, 0, 0)
 JOB = Leased("id", "q", "1", 1, 5, "", "", 0, "", "", "external", None, 1, 1000, 60)
 SOMETHING = NOTHING._replace(jobs=[(JOB, "token")])
 
@@ -38,11 +38,11 @@ def make_room() -> Iterator[Callable[[int], WaitingRoom]]:
 class Looks:
     """Answers one after the other, the last for ever; notes when each look was made."""
 
-    def __init__(self, *answers: Taken, seconds: float = 0.0) -> None:
+    def __init__(self, *answers: Found, seconds: float = 0.0) -> None:
         self._answers, self._seconds = list(answers), seconds
         self.times: list[float] = []
 
-    def __call__(self) -> Taken:
+    def __call__(self) -> Found:
         self.times.append(time.monotonic())
         threading.Event().wait(self._seconds)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -52,7 +52,7 @@ def here() -> bool:
     return True
 
 
-def timed(action: Callable[[], Taken]) -> tuple[Taken, float]:
+def timed(action: Callable[[], Found]) -> tuple[Found, float]:
     started = time.monotonic()
     return action(), time.monotonic() - started
 
@@ -139,7 +139,7 @@ def test_whoever_has_gone_is_looked_for_no_more(make_room: Callable[[int], Waiti
 def test_a_look_that_fails_frees_its_place(make_room: Callable[[int], WaitingRoom]) -> None:
     room = make_room(1)
 
-    def look() -> Taken:
+    def look() -> Found:
         if room.waiting:
             raise Unavailable("went away")
         return NOTHING
@@ -161,7 +161,7 @@ class Poll:
 
     def __init__(self, room: WaitingRoom) -> None:
         self._look = Looks(NOTHING)
-        self._answers: list[Taken] = []
+        self._answers: list[Found] = []
         self._thread = threading.Thread(target=lambda: self._answers.append(room.poll(self._look, 20, here)))
         self._thread.start()
 
@@ -169,6 +169,6 @@ class Poll:
     def looked(self) -> bool:
         return bool(self._look.times)
 
-    def answer(self) -> Taken:
+    def answer(self) -> Found:
         self._thread.join(5)
         return self._answers[0]
