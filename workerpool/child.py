@@ -32,8 +32,8 @@ class ChildSpec:
     """What to run in the children of one role: `target` returns the exit code of its process.
 
     The target gets its cell and its own inbox. A worker's inbox hears TERM, INT and HUP (drain) and QUIT
-    (release and leave); a steward's hears USR1 (the supervisor wakes it). A target that cannot boot raises
-    BootFailure; one that has booted sets `cell.ready`.
+    (release and leave); a steward's hears USR1 (the supervisor wakes it). A target that has booted sets `cell.ready`;
+    any exception before that is a failure to boot, a BootFailure one that was foreseen.
     """
 
     role: str
@@ -148,16 +148,19 @@ def _run(spec: ChildSpec, cell: Cell, inbox: Inbox) -> int:
         logger.error("%s in slot %d cannot boot: %s", spec.role, cell.slot, error)
         return BOOT_FAILURE
     except SystemExit as leaving:
+        logger.error("%s in slot %d left by SystemExit: %s", spec.role, cell.slot, leaving.code)
         if not cell.ready:
             cell.boot_error = f"left by SystemExit: {leaving.code}"
-        logger.error("%s in slot %d left by SystemExit: %s", spec.role, cell.slot, leaving.code)
+            return BOOT_FAILURE
         if leaving.code is None:
             return 0
         return leaving.code & 0xFF if isinstance(leaving.code, int) else 1
     except BaseException as error:
-        if not cell.ready:
-            cell.boot_error = f"{type(error).__name__}: {error}"
         logger.exception("%s in slot %d failed", spec.role, cell.slot)
+        if not cell.ready:
+            # Unforeseen, and yet no other start of the same code would end otherwise: people must read of it.
+            cell.boot_error = f"{type(error).__name__}: {error}"
+            return BOOT_FAILURE
         return 1
 
 

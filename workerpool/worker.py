@@ -7,7 +7,7 @@ import socket
 import time
 
 from sql import leases, workers
-from sql.errors import SchemaUnsupported, Unavailable
+from sql.errors import SchemaUnsupported, StorageError, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
 from workerpool import execution, metrics, proc
@@ -62,7 +62,8 @@ class Worker:
             self._session.once(lambda _: None)
         except SchemaUnsupported as error:
             raise BootFailure(str(error)) from error
-        except Unavailable:
+        except StorageError:
+            # Whatever else may pass: the session waits for it, and says so.
             pass
 
     def run(self) -> int:

@@ -60,7 +60,7 @@ def test_a_child_whose_parent_is_already_gone_leaves_at_once() -> None:
 def test_a_target_that_fails_says_why_and_what_was_printed_appears_once() -> None:
     lines = _output("uncaught").splitlines()
     assert lines[:2] == ["said once by the parent", "said by the child"]
-    assert json.loads(lines[2]) == {"code": 1, "boot_error": "LookupError: no such kind"}
+    assert json.loads(lines[2]) == {"code": 3, "boot_error": "LookupError: no such kind"}
     assert len(lines) == 3
 
 

@@ -1,10 +1,11 @@
 """Workers that have done enough are replaced, and nobody notices."""
 
+import secrets
 from collections import Counter
 
 from support.effects import Effects
 from support.pool_fixtures import StartPool
-from support.tables import attempts, drained, put
+from support.tables import attempts, drained, ended, put, put_one
 from support.waiting import until
 
 from sql.connection import Connection
@@ -37,3 +38,24 @@ def test_a_worker_that_grew_too_large_is_replaced_after_its_job(
     assert first.pid == second.pid == third.pid != fourth.pid
     assert set(attempts(connection, (*small, *large))) == {1}
     assert pool.metric("worker_restarts_total", cause="recycled") == 1
+
+
+def test_a_right_that_is_missing_for_a_while_is_waited_out_by_workers_that_start_meanwhile(
+    start_pool: StartPool, connection: Connection
+) -> None:
+    job_id = put_one(connection, "note")
+    role = f"poor_{secrets.token_hex(4)}"
+    [(database,)] = connection.fetch_all("select current_database()::text")
+    connection.execute(f"create role {role}")
+    try:
+        connection.execute(f'alter database "{database}" set role = {role}')
+        pool = start_pool()
+        until(lambda: pool.said("permission denied") >= 3, message="all three wait")
+        workers = pool.workers()
+        connection.execute(f"alter role {role} superuser")
+        assert ended(connection, job_id).status == "succeeded"
+        assert pool.workers() == workers
+        assert pool.stop() == 0
+    finally:
+        connection.execute(f'alter database "{database}" reset role')
+        connection.execute(f"drop role {role}")

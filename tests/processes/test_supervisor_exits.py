@@ -117,6 +117,23 @@ def test_workers_that_cannot_boot_stop_the_pool_with_their_reason(tmp_path: Path
         assert pool.anyone_left() == []
 
 
+@pytest.mark.parametrize("role", ["worker", "steward"])
+@pytest.mark.parametrize(
+    ("child", "reason"),
+    [
+        ("fails_booting", "cannot boot: LookupError: a mistake of ours"),
+        ("calls_sys_exit_booting", "cannot boot: left by SystemExit: 0"),
+    ],
+)
+def test_an_exception_nobody_foresaw_stops_the_pool_too_before_its_child_is_ready(
+    tmp_path: Path, role: str, child: str, reason: str
+) -> None:
+    with SmallPool(tmp_path, **{role: child}) as pool:
+        assert pool.ends() == 3
+        assert f"windlass: the {role} {reason}" in pool.stderr()
+        assert len(pool.diary("started", role="worker")) == 2
+
+
 def test_a_steward_that_cannot_boot_stops_the_pool_too(tmp_path: Path) -> None:
     with SmallPool(tmp_path, steward="cannot_boot") as pool:
         assert pool.ends() == 3

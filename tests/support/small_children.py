@@ -165,6 +165,14 @@ def cannot_boot(_cell: Cell, _inbox: Inbox, _board: Board) -> int:
     raise BootFailure("no module named 'kinds_of_mine'")
 
 
+def fails_booting(_cell: Cell, _inbox: Inbox, _board: Board) -> int:
+    raise LookupError("a mistake of ours")
+
+
+def calls_sys_exit_booting(_cell: Cell, _inbox: Inbox, _board: Board) -> int:
+    sys.exit(0)
+
+
 def second_cannot_boot(cell: Cell, inbox: Inbox, board: Board) -> int:
     if cell.slot == 2:
         raise BootFailure("slot 2 is cursed")
