@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sql.jobs
 import sql.leases
-from app.problems import Conflict, Invalid, NotFound
+from app.problems import Conflict, Invalid, NotFound, no_job
 from app.schemas.leases import DEFAULT_RETRY_MS
 from app.schemas.texts import unreadable
 from app.services.jobs import Rules, key_conflict, prepare
@@ -246,7 +246,7 @@ def _settled_before(conn: Connection, lease: Lease, asked: Mapping[str, Any]) ->
 
 def _lost(conn: Connection, job_id: str) -> Conflict | NotFound:
     if not sql.jobs.exists(conn, job_id):
-        return NotFound(f"there is no job {job_id}")
+        return no_job(job_id)
     return Conflict(f"job {job_id} is not leased, or not by this lease_token")
 
 

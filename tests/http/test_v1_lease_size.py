@@ -9,6 +9,16 @@ from sql.connection import Connection
 
 MEGABYTE = 1024 * 1024
 MOST = 16 * MEGABYTE
+_SECOND_CLAIM_FAILS = """
+create function public.refuse() returns trigger language plpgsql as $$
+begin
+    if (select count(*) from windlass.running) > 16 then
+        raise query_canceled;
+    end if;
+    return null;
+end $$;
+create trigger refuse after insert on windlass.running for each statement execute function public.refuse();
+"""
 
 
 def put(conn: Connection, *sizes: int) -> list[str]:
@@ -45,3 +55,12 @@ def test_small_payloads_come_up_to_the_limit_in_one_answer(client: FlaskClient, 
     ids = put(connection, *[50] * 1200)
     assert [job["id"] for job in lease(client, 1000)] == ids[:1000]
     assert [job["attempts"] for job in lease(client, 1000)] == [1] * 200
+
+
+def test_what_is_claimed_is_handed_out_though_more_cannot_be_claimed(
+    client: FlaskClient, connection: Connection
+) -> None:
+    ids = put(connection, *[50] * 40)
+    connection.execute(_SECOND_CLAIM_FAILS)
+    assert [job["id"] for job in lease(client, 1000)] == ids[:16]
+    assert count(connection, "running") == 16
