@@ -41,22 +41,28 @@ class Environment:
         for name, value in arguments.items():
             if value is not None:
                 self._spelt[name.upper()] = name
-                self._given[name.upper()] = self._as_variable(name, value)
+                self._given.pop(name.upper(), None)
+                as_variable = self._as_variable(name, value)
+                if as_variable is not None:
+                    self._given[name.upper()] = as_variable
 
-    def _as_variable(self, name: str, value: object) -> str:
+    def _as_variable(self, name: str, value: object) -> str | None:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             return str(value).strip()
         if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
             return ",".join(value)
         self.problems.append(f"{name}: must be a text, a number or a list of texts, not {type(value).__name__}")
-        return ""
+        return None
 
     def _problem(self, name: str, said: object) -> None:
         self.problems.append(f"{self._spelt.get(name, name)}: {said}")
 
-    def read(self, name: str, parse: Callable[[str], P], default: T) -> P | T:
-        """What `parse` makes of the variable; its ValueError says what the variable must be."""
-        if not self._given.get(name):
+    def read(self, name: str, parse: Callable[[str], P], default: T, *, may_be_empty: bool = True) -> P | T:
+        """What `parse` makes of the variable; its ValueError says what the variable must be.
+
+        An empty argument counts as unset like an empty variable, or with `may_be_empty` False is parsed.
+        """
+        if name not in self._given or (may_be_empty and not self._given[name]):
             return default
         try:
             return parse(self._given[name])
