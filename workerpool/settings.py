@@ -73,7 +73,7 @@ class PoolSettings:
         settings = cls(
             database_url=env.database_url(),
             worker_processes=env.whole("WORKER_PROCESSES", len(os.sched_getaffinity(0)), 1, 512),
-            worker_queues=env.read("WORKER_QUEUES", _queues, ("default",), may_be_empty=False),
+            worker_queues=env.never_empty("WORKER_QUEUES", _queues, ("default",)),
             worker_metrics_bind_addr=env.read("WORKER_METRICS_BIND_ADDR", host_port, ("127.0.0.1", 9091)),
             lease_seconds=env.whole("LEASE_SECONDS", 30, 2, 86_400),
             job_timeout_seconds=env.job_timeout_seconds(),

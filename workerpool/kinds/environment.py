@@ -57,12 +57,9 @@ class Environment:
     def _problem(self, name: str, said: object) -> None:
         self.problems.append(f"{self._spelt.get(name, name)}: {said}")
 
-    def read(self, name: str, parse: Callable[[str], P], default: T, *, may_be_empty: bool = True) -> P | T:
-        """What `parse` makes of the variable; its ValueError says what the variable must be.
-
-        An empty argument counts as unset like an empty variable, or with `may_be_empty` False is parsed.
-        """
-        if name not in self._given or (may_be_empty and not self._given[name]):
+    def read(self, name: str, parse: Callable[[str], P], default: T) -> P | T:
+        """What `parse` makes of the variable; its ValueError says what the variable must be."""
+        if not self._given.get(name):
             return default
         try:
             return parse(self._given[name])
@@ -75,6 +72,12 @@ class Environment:
         if not self._given.get(name):
             self._problem(name, f"is not set; give {what}")
         return self.read(name, parse, "")
+
+    def never_empty(self, name: str, parse: Callable[[str], P], default: T) -> P | T:
+        """Like `read`, but an argument that was given empty is a problem; an empty variable counts as unset."""
+        if self._given.get(name) == "":
+            self._problem(name, "is empty; name at least one, or leave it out for the default")
+        return self.read(name, parse, default)
 
     def whole(self, name: str, default: T, least: int, most: int) -> int | T:
         """A whole number within bounds."""
