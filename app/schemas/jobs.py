@@ -101,7 +101,7 @@ class CancelledSchema(Schema):
 
 
 class BulkItemSchema(Schema):
-    """What became of one item: `job` where there is one (201, 200), else `error` and `message` (409, 422)."""
+    """What became of one item: `job` where there is one (201, 200), else `error` and `message` (409, 422, 503)."""
 
     status = fields.Integer(required=True, validate=validate.OneOf([200, 201, 409, 422, 503]))
     job = fields.Nested(JobSchema)

@@ -1,18 +1,22 @@
 """Many jobs in one request, each as if it had come alone and in order, in as few statements as that allows."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
+import sql.errors
 import sql.jobs
 from app.problems import Invalid, Problem, Unavailable, field_messages
 from app.services.jobs import Rules, key_conflict, prepare
 from sql.connection import Connection
-from sql.errors import Rejected
+from sql.errors import Rejected, UnknownCommit
 from sql.jobs import Enqueued, NewJob
 from sql.rows import Job
 from workerpool.kinds.requests import NewJobSchema
+
+log = logging.getLogger(__name__)
 
 _SHAPE = NewJobSchema()
 
@@ -38,7 +42,10 @@ class _Asked(NamedTuple):
 
 
 def enqueue(conn: Connection, rules: Rules, items: Sequence[Any]) -> list[Answer]:
-    """Stores what can be stored and answers in the order of `items`; one bad item does not refuse its neighbours."""
+    """Stores what can be stored and answers in the order of `items`; one bad item does not refuse its neighbours.
+
+    Raises sql.errors.Unavailable when nothing could be stored, or when it is not known what was.
+    """
     problems: dict[int, Problem] = {}
     enqueued: dict[int, Enqueued] = {}
     waiting: list[_Asked] = []
@@ -82,7 +89,7 @@ def _store(
         if leader.place in enqueued:
             found = enqueued[leader.place]._replace(created=False)
             _note(asked.place, found if same else key_conflict(), enqueued, problems)
-        elif same:
+        elif same or isinstance(problems[leader.place], Unavailable):
             problems[asked.place] = problems[leader.place]
         else:
             undecided.append(asked)
@@ -104,6 +111,19 @@ def _enqueue(conn: Connection, jobs: list[NewJob]) -> list[Enqueued | Problem]:
     except Rejected:
         if len(jobs) == 1:
             return [Invalid("a value cannot be stored", details={"body": ["holds a value the database refuses"]})]
+    except UnknownCommit:
+        raise
+    except sql.errors.Unavailable as error:
+        keyless = [job for job in jobs if job.idempotency_key is None]
+        # On a session that lives the statement was undone: nothing is stored twice.
+        if not keyless or len(keyless) == len(jobs) or not conn.usable:
+            raise
+        log.warning("of a bulk only the jobs without a key are stored: %s", error)
+        # Somebody's open transaction holds a key. Waiting for it took nearly all the time a request has, so there is no
+        # finding out which key; jobs with one can safely be sent again, and those without cannot.
+        stored = iter(_enqueue(conn, keyless))
+        held = Unavailable("an idempotency_key of this bulk is being used by somebody else just now; try again")
+        return [held if job.idempotency_key else next(stored) for job in jobs]
     # One value spoils the whole statement, and nothing of it was stored: find out which.
     return [outcome for job in jobs for outcome in _enqueue(conn, [job])]
 

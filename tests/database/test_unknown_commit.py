@@ -12,9 +12,12 @@ from support.server import Server
 from support.waiting import until
 from support.work import Meanwhile, add, claim, count, new_job
 
+from app.services import bulk
+from app.services.jobs import Rules
 from sql import jobs, stats
 from sql.connection import Connection
 from sql.errors import Unavailable, UnknownCommit
+from workerpool.kinds import registry
 
 
 @pytest.fixture
@@ -67,6 +70,16 @@ def test_a_commit_whose_wait_was_cancelled_is_unknown_though_it_is_there(admin: 
         writing.answer()
     assert count(admin, "jobs") == 1
     assert writer.usable
+
+
+def test_a_bulk_whose_commit_is_unknown_is_not_stored_again(writer: Connection, admin: Connection) -> None:
+    items = [{"kind": "external", "payload": 1, "idempotency_key": "k"}, {"kind": "external", "payload": 2}]
+    set_standby(admin, "nobody")
+    writing = waiting_write(admin, writer, lambda: bulk.enqueue(writer, Rules(registry.load(), 60), items))
+    cancel(admin, writing)
+    with pytest.raises(UnknownCommit):
+        writing.answer()
+    assert count(admin, "jobs") == 2
 
 
 def test_so_is_the_commit_of_a_transaction(admin: Connection, writer: Connection) -> None:

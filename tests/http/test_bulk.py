@@ -1,11 +1,16 @@
 """Many jobs in one request: each as if it had come alone."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import flask
 import pytest
 from flask.testing import FlaskClient
+from support.database import open_connection
 from support.http import EXTERNAL, check_error, created, get
-from support.work import count
+from support.work import add, count
 
 from sql.connection import Connection
 
@@ -23,6 +28,23 @@ def job(**fields: Any) -> dict[str, Any]:
 
 def statuses(results: list[dict[str, Any]]) -> list[int]:
     return [result["status"] for result in results]
+
+
+@contextmanager
+def held(database_url: str, key: str) -> Iterator[None]:
+    """Meanwhile a transaction that does not end uses `key`."""
+    other = open_connection(database_url)
+    with other.transaction():
+        add(other, idempotency_key=key, request_hash="another's")
+        yield
+    other.close()
+
+
+@pytest.fixture
+def hasty(make_app: Callable[..., flask.Flask], database_url: str) -> FlaskClient:
+    """A client of a service that waits for nobody long."""
+    separator = "&" if "?" in database_url else "?"
+    return make_app(database_url=f"{database_url}{separator}options=-c%20lock_timeout%3D100ms").test_client()
 
 
 def test_every_item_gets_its_own_answer_in_order(client: FlaskClient) -> None:
@@ -118,3 +140,45 @@ def test_what_the_database_alone_refuses_hurts_only_its_item(client: FlaskClient
     check_error(alone, "validation")
     assert "13" not in alone.text
     assert count(connection, "jobs") == 2
+
+
+def test_a_key_in_an_open_transaction_refuses_no_item_without_a_key(
+    client: FlaskClient, connection: Connection, database_url: str
+) -> None:
+    with held(database_url, "k"):
+        began = time.monotonic()
+        results = bulk(client, job(payload=1), job(idempotency_key="k"), job(typo=1), *[job(payload=2)] * 500)
+        assert time.monotonic() - began < 4.5
+        assert statuses(results) == [201, 503, 422, *[201] * 500]
+        assert (results[0]["job"]["payload"], results[3]["job"]["payload"]) == (1, 2)
+        assert (results[1]["error"], bool(results[1]["message"]), "job" in results[1]) == ("unavailable", True, False)
+        assert count(connection, "jobs") == count(connection, "ready") == 501
+
+
+def test_items_with_a_key_can_be_sent_again_when_that_transaction_has_ended(
+    hasty: FlaskClient, connection: Connection, database_url: str
+) -> None:
+    keyed = [job(idempotency_key=key, payload=n) for n, key in enumerate(["k", "a", "k", "a", "k"])]
+    with held(database_url, "k"):
+        assert statuses(bulk(hasty, *keyed, job())) == [503, 503, 503, 503, 503, 201]
+    assert statuses(bulk(hasty, *keyed)) == [409, 201, 409, 409, 409]
+    assert count(connection, "jobs") == 3
+
+
+def test_a_value_that_the_database_refuses_does_not_spoil_the_rest_of_those_without_a_key(
+    hasty: FlaskClient, connection: Connection, database_url: str
+) -> None:
+    connection.execute("alter table windlass.jobs add constraint no_thirteen check (payload <> '13')")
+    with held(database_url, "k"):
+        results = bulk(hasty, job(payload=13), job(idempotency_key="k"), job(payload=14))
+    assert statuses(results) == [422, 503, 201]
+
+
+def test_a_bulk_of_which_nothing_can_be_stored_is_unavailable(
+    hasty: FlaskClient, connection: Connection, database_url: str
+) -> None:
+    with held(database_url, "k"):
+        response = hasty.post("/jobs/bulk", json={"jobs": [job(idempotency_key="k"), job(idempotency_key="a")]})
+        check_error(response, "unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert count(connection, "jobs") == 0
