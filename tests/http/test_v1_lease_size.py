@@ -35,6 +35,14 @@ def test_large_payloads_come_in_several_answers_in_their_order(client: FlaskClie
     assert count(connection, "running") == 40
 
 
+def test_no_more_is_claimed_than_is_likely_to_fit(client: FlaskClient, connection: Connection) -> None:
+    ids = put(connection, *[600_000] * 60)
+    first = [job["id"] for job in lease(client, 30)]
+    assert first == ids[: len(first)]
+    assert 16 < len(first) < 30
+    assert [job["id"] for job in lease(client, 5)] == ids[len(first) : len(first) + 5]
+
+
 def test_what_does_not_fit_goes_back_with_its_attempt(client: FlaskClient, connection: Connection) -> None:
     small = put(connection, *[10] * 16)
     large = put(connection, *[MEGABYTE] * 30)

@@ -97,6 +97,13 @@ def test_nobody_looks_more_than_a_tenth_of_the_time(make_room: Callable[[int], W
     assert 5 <= len(quick.times) <= 25
 
 
+def test_however_slow_a_look_is_there_is_another_soon(make_room: Callable[[int], WaitingRoom]) -> None:
+    look = Looks(NOTHING, SOMETHING, seconds=0.3)
+    found, seconds = timed(lambda: make_room(1).poll(look, 20, here))
+    assert found == SOMETHING
+    assert 2.3 <= seconds < 2.9
+
+
 def test_when_all_places_are_taken_the_answer_comes_at_once(make_room: Callable[[int], WaitingRoom]) -> None:
     room = make_room(2)
     waits = [Poll(room) for _ in range(2)]
