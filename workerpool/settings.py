@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TypedDict
 
-from workerpool.kinds.bounds import NAME
+from workerpool.kinds.bounds import NAME, NAME_RULE
 from workerpool.kinds.environment import Environment, SettingsError, host_port, names
 
 __all__ = ["PoolArguments", "PoolSettings", "SettingsError"]
@@ -94,7 +94,7 @@ class PoolSettings:
 def _queues(value: str) -> tuple[str, ...]:
     for name in names(value):
         if not _QUEUE.fullmatch(name):
-            raise ValueError(f"must be a comma list of queue names (A-Z a-z 0-9 . _ : -); {name!r} is none")
+            raise ValueError(f"must be a comma list of queue names, each {NAME_RULE}; {name!r} is none")
     if not names(value):
         raise ValueError("must name at least one queue")
     return names(value)

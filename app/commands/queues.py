@@ -10,7 +10,7 @@ from app.commands.answers import accepted, object_in, rows_in
 from app.commands.api import Api
 from app.commands.console import Target
 from app.commands.table import JSON_OPTION, Column, ago, duration, print_json, print_rows
-from workerpool.kinds.bounds import NAME
+from workerpool.kinds.bounds import NAME, NAME_RULE
 
 _COLUMNS = (
     Column("queue", lambda queue: queue["queue"]),
@@ -34,9 +34,7 @@ class _QueueName(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """`value`, if it can be part of an address."""
         if not re.fullmatch(NAME, value, re.ASCII):
-            self.fail("a queue is 1 to 128 of the characters A-Z a-z 0-9 . _ : -", param, ctx)
-        if value in (".", ".."):
-            self.fail(f"{value} means a place in every address, so no request can name this queue", param, ctx)
+            self.fail(f"a queue is {NAME_RULE}", param, ctx)
         return str(value)
 
 

@@ -24,12 +24,12 @@ declare
     wrong text;
 begin
     wrong := case
-        when enqueue.kind is null or enqueue.kind !~ '^[A-Za-z0-9._:-]{1,128}$'
-            then 'kind: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -'
+        when enqueue.kind is null or enqueue.kind !~ '^(?!\.\.?$)[A-Za-z0-9._:-]{1,128}$'
+            then 'kind: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : - and neither . nor .. alone'
         when enqueue.payload is null
             then 'payload: must be given; for a JSON null write ''null''::jsonb'
-        when enqueue.queue is null or enqueue.queue !~ '^[A-Za-z0-9._:-]{1,128}$'
-            then 'queue: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -'
+        when enqueue.queue is null or enqueue.queue !~ '^(?!\.\.?$)[A-Za-z0-9._:-]{1,128}$'
+            then 'queue: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : - and neither . nor .. alone'
         when enqueue.priority is null or enqueue.priority not between -32768 and 32767
             then 'priority: must be from -32768 to 32767'
         when enqueue.run_at < '1970-01-01Z' or enqueue.run_at >= '9001-01-01Z'

@@ -1,6 +1,7 @@
 """`windlass.enqueue(…)`: what it stores, what it refuses, and what a key does."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,10 @@ from support.work import claim as claim_jobs
 from sql import jobs, leases
 from sql.connection import Connection
 from sql.errors import Rejected
+from workerpool.kinds import registry
+from workerpool.kinds.bounds import NAME, NAME_RULE
+from workerpool.kinds.registry import Kind, KindError, declare
+from workerpool.kinds.requests import NewJobSchema
 
 FIELDS = ("kind", "payload", "queue", "priority", "run_at", "max_attempts", "timeout_seconds", "idempotency_key")
 
@@ -35,6 +40,11 @@ def refusal(conn: Connection, **given: Any) -> psycopg2.extensions.Diagnostics:
     error = caught.value.__cause__
     assert isinstance(error, psycopg2.Error)
     return error.diag
+
+
+@pytest.fixture(autouse=True)
+def _what_is_declared_here_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_declared", {})
 
 
 def test_the_defaults_are_those_of_a_kind_that_names_none(any_connection: Connection) -> None:
@@ -102,6 +112,29 @@ def test_a_refusal_takes_the_callers_transaction_with_it(connection: Connection)
         place()
     assert connection.fetch_all("select id from public.orders") == []
     assert count(connection, "jobs") == 0
+
+
+@pytest.mark.parametrize("field", ["kind", "queue"])
+@pytest.mark.parametrize(
+    "name",
+    [".", "..", "...", ".a", "..a", "a.", "-", ":", "_x", "9", "x" * 128, "x" * 129, "", "a b", "a\n", ".\n", "é"],
+)
+def test_a_name_is_one_here_exactly_if_it_is_one_for_requests_and_kinds(
+    any_connection: Connection, field: str, name: str
+) -> None:
+    new_kind = {"name": "any", "payload": None, "handler": None, {"kind": "name", "queue": "queue"}[field]: name}
+    if re.fullmatch(NAME, name):
+        assert not NewJobSchema().validate({"kind": "any", "payload": None, field: name})
+        declare(Kind(**new_kind))
+        enqueue(any_connection, **{field: name})
+    else:
+        assert list(NewJobSchema().validate({"kind": "any", "payload": None, field: name})) == [field]
+        with pytest.raises(KindError, match=re.escape(NAME_RULE)):
+            declare(Kind(**new_kind))
+        assert (
+            refusal(any_connection, **{field: name}).message_primary
+            == f"windlass.enqueue: {field}: must be {NAME_RULE}"
+        )
 
 
 @pytest.mark.parametrize("document", ['{"a": "\\u0000"}', "{", '"\\ud800"', "NaN"])

@@ -63,7 +63,7 @@ def test_from_psql_neither_is_there_without_a_commit(any_url: str, shop: Connect
 def test_psql_shows_what_was_refused_and_why(any_url: str, shop: Connection) -> None:
     done = psql(any_url, "begin; insert into public.orders values (1); select windlass.enqueue('a b', '{}'); commit;")
     assert done.returncode == 3
-    said = "windlass.enqueue: kind: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -"
+    said = "windlass.enqueue: kind: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : - and neither . nor .. alone"
     assert f"ERROR:  {said}\n" in done.stderr
     assert orders_and_jobs(shop) == (0, 0)
 

@@ -58,6 +58,7 @@ def test_an_empty_argument_hides_the_variable_and_means_the_default() -> None:
         ({"worker_queues": []}, "worker_queues: is empty; name at least one"),
         ({"worker_queues": [""]}, "worker_queues: is empty; name at least one"),
         ({"worker_queues": " "}, "worker_queues: is empty; name at least one"),
+        ({"worker_queues": [".."]}, "worker_queues: must be a comma list of queue names, each 1 to 128 of"),
         ({"worker_queues": {"a"}}, "worker_queues: must be a text, a number or a list of texts, not set"),
         ({"kind_modules": [5]}, "kind_modules: must be a text, a number or a list of texts, not list"),
         ({"database_url": ""}, "database_url: is not set; give the address of a PostgreSQL"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from workerpool.kinds.bounds import NAME
+from workerpool.kinds.bounds import NAME, NAME_RULE
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,7 +44,7 @@ def whole_number(least: int, most: int, **options: Any) -> fields.Integer:
 def name(what: str, **options: Any) -> fields.String:
     """A queue's or a kind's name."""
     return fields.String(
-        validate=Whole(f"^{NAME}$", error=f"a {what} is 1 to 128 of the characters A-Z a-z 0-9 . _ : -"),
+        validate=Whole(f"^{NAME}$", error=f"a {what} is {NAME_RULE}"),
         error_messages={"invalid": "must be a text"},
         **options,
     )

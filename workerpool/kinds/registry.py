@@ -21,7 +21,7 @@ from marshmallow import Schema, ValidationError
 
 from workerpool.context import Context
 from workerpool.kinds import handlers, shapes
-from workerpool.kinds.bounds import LONGEST_TIMEOUT, MOST_ATTEMPTS, NAME
+from workerpool.kinds.bounds import LONGEST_TIMEOUT, MOST_ATTEMPTS, NAME, NAME_RULE
 from workerpool.kinds.text import clean_text
 from workerpool.outcomes import describe
 from workerpool.retry import Backoff
@@ -31,8 +31,7 @@ Handler = Callable[[Any, Context], Any]
 SHIPPED: Final = tuple(
     f"{__package__}.{name}" for name in ("send_email", "resize_image", "summarize_text", "webhook_delivery", "external")
 )
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}", re.ASCII)
-_QUEUE: Final = re.compile(NAME, re.ASCII)
+_NAME: Final = re.compile(NAME, re.ASCII)
 # A hostile payload chooses its own field names; the answer to it stays small all the same.
 _MOST_MESSAGES: Final = 50
 _LONGEST_PATH: Final = 200
@@ -131,9 +130,7 @@ def declare(new: Kind) -> None:
     Raises KindError when it is incomplete, out of range, or its name is taken.
     """
     if not isinstance(new.name, str) or not _NAME.fullmatch(new.name):
-        raise KindError(
-            f"kind {new.name!r}: a name is 1 to 100 of A-Z a-z 0-9 _ . : - and starts with one of A-Z a-z 0-9"
-        )
+        raise KindError(f"kind {new.name!r}: a name is {NAME_RULE}")
     if new.handler is not None and not callable(new.handler):
         raise KindError(f"kind {new.name!r}: the handler must be a function of (payload, context)")
     if new.handler is not None and (wrong := handlers.never_runs(new.handler)):
@@ -143,8 +140,8 @@ def declare(new: Kind) -> None:
             f"kind {new.name!r} has no payload schema: pass payload=, a subclass of marshmallow.Schema"
             f" (got {new.payload!r})"
         )
-    if not isinstance(new.queue, str) or not _QUEUE.fullmatch(new.queue):
-        raise KindError(f"kind {new.name!r}: queue {new.queue!r} must be 1 to 128 of A-Z a-z 0-9 . _ : -")
+    if not isinstance(new.queue, str) or not _NAME.fullmatch(new.queue):
+        raise KindError(f"kind {new.name!r}: queue {new.queue!r} must be {NAME_RULE}")
     if not _is_number(new.max_attempts, int) or not 1 <= new.max_attempts <= MOST_ATTEMPTS:
         raise KindError(f"kind {new.name!r}: max_attempts must be from 1 to {MOST_ATTEMPTS}")
     timeout = new.timeout_seconds
