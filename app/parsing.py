@@ -11,9 +11,6 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.problems import BadRequest, Invalid, UnsupportedMediaType, field_messages
 from workerpool.kinds import documents
-from workerpool.kinds.documents import MAX_DEPTH
-
-__all__ = ["MAX_DEPTH", "Parser", "parse_json", "parser"]
 
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
 

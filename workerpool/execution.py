@@ -11,6 +11,7 @@ from sql.rows import Claimed
 from workerpool.context import Context, JobView
 from workerpool.follow_ups import FollowUps
 from workerpool.interrupts import DeadlineReached, Interrupts, ToldToLeave
+from workerpool.kinds import documents
 from workerpool.kinds.registry import PayloadInvalid, Registry
 from workerpool.kinds.requests import Prepared
 from workerpool.outcomes import Cancelled, Dead, Outcome, Released, Retry, Succeeded, describe
@@ -86,12 +87,9 @@ def _ending(outcome: Outcome, follow_ups: FollowUps) -> Ending:
 def _payload(job: Claimed, registry: Registry) -> Any:
     """As its kind's schema, whose code is the kind's author's, loads it. Raises Dead."""
     try:
-        raw = json.loads(job.payload)
-    except (ValueError, RecursionError) as error:
-        # The database stores what Python cannot read back: 1e5000, nesting beyond a thousand.
-        raise Dead(f"the payload cannot be read: {type(error).__name__}") from None
-    try:
-        return registry.check(job.kind, raw)
+        return registry.check(job.kind, documents.read_back(job.payload))
+    except documents.Unreadable as error:
+        raise Dead(f"the payload {error}") from None
     except PayloadInvalid as error:
         raise Dead(str(error)) from None
 

@@ -20,7 +20,6 @@ __all__ = [
     "Released",
     "Retry",
     "Succeeded",
-    "clean_text",
     "describe",
 ]
 

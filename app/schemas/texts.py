@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii
 
+from workerpool.kinds import documents
+
 
 def object_text(fields: Iterable[tuple[str, str]]) -> str:
     """A JSON object of names and JSON texts, in that order."""
@@ -24,14 +26,8 @@ def document_text(text: str | int | None) -> str:
     if text is None:
         return "null"
     text = str(text)
-    why = unreadable(text)
-    return text if why is None else json.dumps({"unreadable": f"the stored value cannot be read back: {why}"})
-
-
-def unreadable(text: str) -> str | None:
-    """Why a stored document cannot be read back: the database keeps what Python's JSON does not read (1e5000)."""
     try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return type(error).__name__
-    return None
+        documents.read_back(text)
+    except documents.Unreadable as error:
+        return json.dumps({"unreadable": f"the stored value {error}"})
+    return text

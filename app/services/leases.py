@@ -11,12 +11,12 @@ import sql.jobs
 import sql.leases
 from app.problems import Conflict, Invalid, NotFound, no_job
 from app.schemas.leases import DEFAULT_RETRY_MS
-from app.schemas.texts import unreadable
 from app.services.jobs import Rules, key_conflict, prepare
 from sql.connection import Connection
 from sql.errors import StorageError
 from sql.leases import START, Failure, Lease, Pick, Settled, Stream
 from sql.rows import Leased
+from workerpool.kinds import documents
 from workerpool.kinds.text import clean_text
 
 _DEFAULT_KIND = "external"
@@ -161,11 +161,12 @@ def _readable(conn: Connection, leased: list[Leased]) -> list[Leased]:
     """Those of the jobs that can be handed out; the others fail for good, as they would in the pool."""
     readable, failures = [], []
     for job in leased:
-        why = unreadable(job.payload)
-        if why is None:
-            readable.append(job)
+        try:
+            documents.read_back(job.payload)
+        except documents.Unreadable as error:
+            failures.append(Failure(Lease(job.id, job.fence), f"the payload {error}", permanent=True))
         else:
-            failures.append(Failure(Lease(job.id, job.fence), f"the payload cannot be read: {why}", permanent=True))
+            readable.append(job)
     if failures:
         sql.leases.fail(conn, None, failures)
     return readable

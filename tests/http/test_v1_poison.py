@@ -27,7 +27,7 @@ def test_it_is_not_handed_out_and_fails_for_good_at_once(
     assert lease(client, 10) == []
     job = get(client, job_id)
     assert (job["status"], job["attempts"]) == ("failed_permanent", 1)
-    assert job["last_error"].startswith("the payload cannot be read: ")
+    assert job["last_error"].startswith("the payload cannot be read back: ")
     assert lease(client, 10) == []
 
 

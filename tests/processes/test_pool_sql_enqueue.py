@@ -32,7 +32,7 @@ def test_a_payload_no_kind_would_take_is_a_dead_letter_that_says_so(shared: Shar
     assert ended(shared.connection, wrong).last_error == (
         "payload validation failed for summarize_text: text: Not a valid string."
     )
-    assert (ended(shared.connection, huge).last_error or "").startswith("the payload cannot be read")
+    assert (ended(shared.connection, huge).last_error or "").startswith("the payload cannot be read back: ")
     assert becomes(shared.connection, nobodys, "queued").attempts == 0
 
 

@@ -85,8 +85,8 @@ def test_the_ends_of_a_range_belong_to_it(name: str, least: int, most: int) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "a b", "a\n", "\n", "a\0", "a/b", "a,b", "caf\u00e9", "\uff41", "\u200b", "a" * 129, ".", "..", 5, None,
-        [], {},
+        "", " ", "a b", "a\n", "\n", "a\0", "a/b", "a,b", "caf\u00e9", "\uff41", "\u200b", "a" * 129, ".", "..",
+        5, None, [], {},
     ],
 )  # fmt: skip
 def test_a_name_is_ascii_without_surprises(name: str, text: Any) -> None:

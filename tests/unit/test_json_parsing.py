@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.parsing import MAX_DEPTH, parse_json
+from app.parsing import parse_json
 from app.problems import BadRequest
+from workerpool.kinds.documents import MAX_DEPTH
 
 REFUSED = {
     "nothing": b"",

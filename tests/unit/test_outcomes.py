@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workerpool.kinds.text import clean_text
 from workerpool.outcomes import (
     MAX_DELAY_SECONDS,
     Cancelled,
@@ -14,7 +15,6 @@ from workerpool.outcomes import (
     Released,
     Retry,
     Succeeded,
-    clean_text,
     describe,
 )
 

@@ -44,6 +44,16 @@ def read(document: bytes) -> Any:
     return value
 
 
+def read_back(stored: str) -> Any:
+    """The value of a document from the database, which keeps what Python's JSON does not read (1e5000, nesting beyond a
+    thousand) when another client put it there. Raises Unreadable.
+    """
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"cannot be read back: {type(error).__name__}") from None
+
+
 class _Numbers:
     """Reads the numbers with a fraction or an exponent, and adds up what they take when written out."""
 

@@ -29,9 +29,10 @@ from workerpool.kinds.payload import PayloadSchema, line, whole_number
 from workerpool.kinds.registry import kind
 from workerpool.kinds.retry_after import retry_after
 from workerpool.kinds.settings import KindSettings
+from workerpool.kinds.text import clean_text
 from workerpool.kinds.webhook_headers import Headers
 from workerpool.kinds.webhook_url import Target, parse_target
-from workerpool.outcomes import Dead, Retry, clean_text
+from workerpool.outcomes import Dead, Retry
 from workerpool.retry import Backoff
 
 if TYPE_CHECKING:
