@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from support import programs
+from support.listener import Listener, Reply
 from support.readme import README
-from support.remote import Workshop
+from support.remote import Workshop, jobs_body, leased
 from support.service import Running, Surroundings
 from support.waiting import until
 
@@ -17,6 +18,7 @@ REMOTE, SHELL = README.blocks("sh", SECTION)
 (NODE,) = README.blocks("js", SECTION)
 (PYTHON,) = README.blocks("python", SECTION)
 TEXT = "rope and tar"
+JOB_ID = "01890000-0000-7000-8000-000000000001"
 
 
 @pytest.fixture
@@ -110,3 +112,54 @@ def check_kept(workshop: Workshop, queue: str) -> None:
     workshop.open("go")
     job = workshop.ended(job_id)
     assert (job["status"], job["result"], job["attempts"]) == ("succeeded", 3, 1)
+
+
+@pytest.mark.needs_node
+def test_the_worker_in_node_goes_on_when_it_has_lost_a_lease(workshop: Workshop) -> None:
+    worker = workshop.worker(str(programs.path_of("needs_node")), written(workshop, "worker.mjs", SLOW_NODE))
+    check_lost(workshop, worker, "node")
+
+
+def test_the_worker_in_python_goes_on_when_it_has_lost_a_lease(workshop: Workshop) -> None:
+    check_lost(workshop, workshop.worker("python", "-I", "-S", written(workshop, "worker.py", SLOW_PYTHON)), "python")
+
+
+def check_lost(workshop: Workshop, worker: Running, queue: str) -> None:
+    """That it lives and takes the next job when somebody else has settled the one that it holds."""
+    first, second = workshop.add({"text": TEXT}, queue), workshop.add({"text": TEXT}, queue)
+    until(lambda: workshop.job(first)["status"] == "running", 20, "it has the first")
+    assert workshop.post(f"/v1/jobs/{first}/ack", {"result": "of another"}).status == 204
+    refused = re.compile(r'^http_requests_total{.*/heartbeat.*"409".*} ', re.MULTILINE)
+    until(lambda: refused.search(workshop.metrics()), 10, "it was told")
+    workshop.open("go")
+    assert workshop.ended(second)["result"] == 3, worker.output
+    assert workshop.job(first)["result"] == "of another"
+    assert not worker.ended, worker.output
+
+
+@pytest.mark.needs_node
+def test_the_worker_in_node_ends_when_its_ack_is_refused(workshop: Workshop) -> None:
+    check_refused(workshop, str(programs.path_of("needs_node")), written(workshop, "worker.mjs", NODE))
+
+
+def test_the_worker_in_python_ends_when_its_ack_is_refused(workshop: Workshop) -> None:
+    check_refused(workshop, "python", "-I", "-S", written(workshop, "worker.py", PYTHON))
+
+
+def check_refused(workshop: Workshop, program: str, *arguments: str) -> None:
+    """That it does not pass over a 503 in silence."""
+    jobs = [leased(JOB_ID, payload={"text": TEXT})]
+
+    def reply(_method: str, path: str, _body: Any) -> Reply:
+        if path.endswith("/ack"):
+            return 503, "{}", {}
+        return 200, jobs_body(*([jobs.pop()] if jobs else [])).decode(), {}
+
+    service = Listener()
+    service.reply = reply
+    try:
+        worker = workshop.worker(program, *arguments, WINDLASS_URL=service.url)
+        assert worker.wait(20) == 1
+        assert [path for _, path, _, _ in service.asked] == ["/v1/lease", f"/v1/jobs/{JOB_ID}/ack"]
+    finally:
+        service.close()
