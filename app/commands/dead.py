@@ -56,7 +56,7 @@ def list_dead(target: Target, queue: str, limit: int, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say how many match.")
 @click.pass_obj
 def redrive(target: Target, /, queue: str, limit: int | None, dry_run: bool, **filters: str | None) -> None:
-    """Queue dead letters anew, those that died first first.
+    """Redrive dead letters, those that died first first: each is queued once more, attempts 0, due now.
 
     It ends after as many as matched at its beginning: what dies again meanwhile waits for another redrive.
     """
@@ -65,7 +65,7 @@ def redrive(target: Target, /, queue: str, limit: int | None, dry_run: bool, **f
     matched, _ = asker.ask(dry_run=True)
     wanted = matched if limit is None else min(limit, matched)
     if dry_run:
-        click.echo(f"{matched} dead letters match; {wanted} would be queued anew")
+        click.echo(f"{matched} dead letters match; {wanted} would be redriven")
         return
     done = 0
     with _watched(wanted) as show:
@@ -79,7 +79,7 @@ def redrive(target: Target, /, queue: str, limit: int | None, dry_run: bool, **f
                 break
             done += requeued
             show(done)
-    click.echo(f"{matched} dead letters matched; {done} are queued anew")
+    click.echo(f"{matched} dead letters matched; {done} are redriven")
 
 
 class _Redrive:
@@ -91,7 +91,7 @@ class _Redrive:
         self._filters = filters
 
     def ask(self, **how: int | bool) -> tuple[int, int]:
-        """How many matched, and how many were queued anew. Raises Failure."""
+        """How many matched, and how many were redriven. Raises Failure."""
         answer = accepted(self._api.post(self._path, {**self._filters, **how}), "dead redrive", admin=True)
         counts = object_in(answer.json())
         matched, requeued = counts.get("matched"), counts.get("requeued")
@@ -110,5 +110,5 @@ def _watched(total: int) -> Iterator[Callable[[int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        task = progress.add_task("queued anew", total=total)
+        task = progress.add_task("redriven", total=total)
         yield lambda done: progress.update(task, completed=done)

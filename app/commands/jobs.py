@@ -92,7 +92,7 @@ def cancel(context: click.Context, job_ids: Sequence[UUID]) -> None:
 @click.argument("job_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
 @click.pass_context
 def retry(context: click.Context, job_ids: Sequence[UUID]) -> None:
-    """Queue failed or cancelled jobs anew, attempts 0 (ADMIN_TOKEN)."""
+    """Retry failed or cancelled jobs: due now, attempts 0 (ADMIN_TOKEN)."""
     api = Api(context.obj.as_admin())
 
     def one(job_id: UUID) -> str:

@@ -59,10 +59,10 @@ def dead(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.Resp
 @blueprint.route("/jobs/<job_id:job_id>/requeue", methods=["POST"])
 @requires(Level.ADMIN)
 @blueprint.arguments(EmptySchema(), required=False)
-@blueprint.response(204, description="Queued anew, attempts 0, its errors cleared")
+@blueprint.response(204, description="Queued, attempts 0, due now, its errors cleared")
 @answers(404, 409, 503)
 def requeue(_body: dict[str, Any], job_id: str) -> flask.Response:
-    """Queue a dead letter anew"""
+    """Redrive a dead letter"""
     here = context.current()
     admin.requeue(here.database.connection(), job_id)
     here.hints.send(1)
@@ -76,7 +76,7 @@ def requeue(_body: dict[str, Any], job_id: str) -> flask.Response:
 @blueprint.response(200, RedrivenSchema)
 @answers(503)
 def redrive(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.Response:
-    """Queue a queue's dead letters anew"""
+    """Redrive dead letters of a queue"""
     here = context.current()
     redriven = admin.redrive(here.database.connection(), queue, asked)
     here.hints.send(redriven.requeued)

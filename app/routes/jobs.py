@@ -149,10 +149,10 @@ def cancel(_body: dict[str, Any], job_id: str) -> flask.Response:
 @blueprint.route("/jobs/<job_id:job_id>/retry", methods=["POST"])
 @requires(Level.ADMIN)
 @blueprint.arguments(EmptySchema(), required=False)
-@blueprint.response(200, JobSchema, description="Queued anew, attempts 0")
+@blueprint.response(200, JobSchema, description="Queued, attempts 0, due now")
 @answers(404, 409, 503)
 def retry(_body: dict[str, Any], job_id: str) -> flask.Response:
-    """Queue a failed or cancelled job anew"""
+    """Retry a failed or cancelled job"""
     here = context.current()
     job = jobs.retry(here.database.connection(), job_id)
     here.hints.send(1)

@@ -33,7 +33,7 @@ class RedriveSchema(Strict):
         1,
         MOST_REDRIVEN,
         allow_none=True,
-        metadata={"description": f"Most jobs to queue anew, those that died first first. Default {DEFAULT_REDRIVEN}."},
+        metadata={"description": f"Most jobs to redrive, those that died first first. Default {DEFAULT_REDRIVEN}."},
     )
     kind = name("kind", allow_none=True, metadata={"description": "Only jobs of this kind."})
     error_contains = fields.String(
@@ -51,7 +51,9 @@ class RedrivenSchema(Schema):
     matched = fields.Integer(
         required=True, metadata={"description": "Dead letters of the queue that passed the filters before this call."}
     )
-    requeued = fields.Integer(required=True, metadata={"description": "How many of them this call queued anew."})
+    requeued = fields.Integer(
+        required=True, metadata={"description": "How many this call redrove: queued, attempts 0, due now."}
+    )
 
 
 class DepthSchema(Schema):

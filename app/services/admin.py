@@ -38,7 +38,7 @@ def dead(conn: Connection, queue: str, limit: int) -> list[Job]:
 
 
 def requeue(conn: Connection, job_id: str) -> None:
-    """Queues a dead letter anew, attempts 0, due now. Raises NotFound, Conflict (also for a cancelled job)."""
+    """Redrives one dead letter: queued, attempts 0, due now. Raises NotFound, Conflict (also for a cancelled job)."""
     job_id = job_id.lower()
     outcome = sql.dead_letters.retry(conn, job_id, [Status.FAILED_PERMANENT])
     if outcome == "missing":
@@ -48,7 +48,7 @@ def requeue(conn: Connection, job_id: str) -> None:
 
 
 def redrive(conn: Connection, queue: str, asked: Mapping[str, Any]) -> Redriven:
-    """Queues those dead letters of a queue anew that pass `asked` (as `RedriveSchema` loads it)."""
+    """Redrives those dead letters of a queue that pass `asked` (as `RedriveSchema` loads it)."""
     return sql.dead_letters.redrive_matching(
         conn,
         queue,

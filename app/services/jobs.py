@@ -100,7 +100,7 @@ def cancel(conn: Connection, job_id: str) -> bool:
 
 
 def retry(conn: Connection, job_id: str) -> Job:
-    """Queues an ended, not succeeded job anew, attempts 0. Raises NotFound, Conflict."""
+    """Queues an ended, not succeeded job once more, attempts 0. Raises NotFound, Conflict."""
     outcome = sql.dead_letters.retry(conn, job_id.lower())
     if outcome == "missing":
         raise no_job(job_id)

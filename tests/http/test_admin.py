@@ -1,4 +1,4 @@
-"""`/v1/admin`: queues counted, paused and resumed; dead letters listed and queued anew."""
+"""`/v1/admin`: queues counted, paused and resumed; dead letters listed and redriven."""
 
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +117,7 @@ def test_the_limit_of_the_list_is_clamped(client: FlaskClient, connection: Conne
         check_error(client.get(f"{path}?{query}"), "validation")
 
 
-def test_requeue_queues_a_dead_job_anew_and_refuses_any_other(client: FlaskClient, connection: Connection) -> None:
+def test_requeue_redrives_a_dead_job_and_refuses_any_other(client: FlaskClient, connection: Connection) -> None:
     job_id = dead(connection)
     nothing(client.post(f"/v1/admin/jobs/{job_id.upper()}/requeue"))
     job = get(client, job_id)
@@ -143,9 +143,7 @@ def redrive(client: FlaskClient, queue: str = "default", **asked: Any) -> tuple[
     return answer.get_json()["matched"], answer.get_json()["requeued"]
 
 
-def test_redrive_queues_the_dead_of_a_queue_anew_oldest_death_first(
-    client: FlaskClient, connection: Connection
-) -> None:
+def test_redrive_takes_the_dead_of_a_queue_oldest_death_first(client: FlaskClient, connection: Connection) -> None:
     ids = [dead(connection) for _ in range(3)]
     dead(connection, queue="other")
     assert redrive(client, limit=2) == (3, 2)

@@ -80,12 +80,12 @@ def test_dead_letters_are_listed_and_redriven_by_filter_and_in_batches(
     assert [row[0] for row in lines(run("dead", "list", "--limit", "2"))] == network[:0:-1]
     assert json.loads(run("dead", "list", "--queue", "other", "--json").stdout)["jobs"][0]["id"] == other[0]
     counted = run("dead", "redrive", "--error-contains", "host 100%", "--kind", "note", "--dry-run")
-    assert counted.stdout == "3 dead letters match; 3 would be queued anew\n"
+    assert counted.stdout == "3 dead letters match; 3 would be redriven\n"
     assert run("dead", "redrive", "--error-contains", "host 100%").stdout == (
-        "3 dead letters matched; 3 are queued anew\n"
+        "3 dead letters matched; 3 are redriven\n"
     )
-    assert run("dead", "redrive", "--limit", "1").stdout == "6000 dead letters matched; 1 are queued anew\n"
-    assert run("dead", "redrive").stdout == "5999 dead letters matched; 5999 are queued anew\n"
+    assert run("dead", "redrive", "--limit", "1").stdout == "6000 dead letters matched; 1 are redriven\n"
+    assert run("dead", "redrive").stdout == "5999 dead letters matched; 5999 are redriven\n"
     assert {look(connection, job_id).status for job_id in (*plain[::500], *network)} == {"queued"}
     assert look(connection, other[0]).status == "failed_permanent"
 
@@ -102,7 +102,7 @@ def test_a_redrive_of_jobs_that_die_again_at_once_comes_to_its_end(
     for job_id in ids:
         assert ended(connection, job_id, 20).status == "failed_permanent"
     done = surroundings.run("dead", "redrive")
-    assert done.stdout == "20 dead letters matched; 20 are queued anew\n"
+    assert done.stdout == "20 dead letters matched; 20 are redriven\n"
     until(lambda: len(effects.all("ended")) == 40, 20, "each has died a second time")
     for job_id in ids:
         becomes(connection, job_id, "failed_permanent")

@@ -235,7 +235,7 @@ def dying(matched: int, again: bool = True) -> Any:
 def test_a_redrive_ends_after_as_many_as_matched_at_its_beginning(listener: Listener) -> None:
     listener.reply = dying(12_000)
     done = at(listener, "dead", "redrive", "--kind", "note", "--error-contains", "x y", "--queue", "slow")
-    assert (done.exit_code, done.stdout) == (0, "12000 dead letters matched; 12000 are queued anew\n")
+    assert (done.exit_code, done.stdout) == (0, "12000 dead letters matched; 12000 are redriven\n")
     filters = {"kind": "note", "error_contains": "x y"}
     assert [body for _, _, _, body in listener.asked] == [
         {**filters, "dry_run": True}, *[{**filters, "limit": limit} for limit in (5000, 5000, 2000)],
@@ -252,14 +252,14 @@ def test_a_redrive_takes_no_more_than_its_limit(listener: Listener, limit: int, 
 
 def test_a_redrive_whose_dead_letters_others_take_comes_to_an_end(listener: Listener) -> None:
     listener.reply = dying(12_000, again=False)
-    assert at(listener, "dead", "redrive").stdout == "12000 dead letters matched; 0 are queued anew\n"
+    assert at(listener, "dead", "redrive").stdout == "12000 dead letters matched; 0 are redriven\n"
     assert len(listener.asked) == 2
 
 
 def test_a_dry_run_only_asks(listener: Listener) -> None:
     listener.reply = dying(9)
     done = at(listener, "dead", "redrive", "--dry-run", "--limit", "4")
-    assert done.stdout == "9 dead letters match; 4 would be queued anew\n"
+    assert done.stdout == "9 dead letters match; 4 would be redriven\n"
     assert [body for _, _, _, body in listener.asked] == [{"dry_run": True}]
 
 
