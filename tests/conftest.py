@@ -11,6 +11,7 @@ from support.server import Server, embedded, find_server
 
 from sql import checks
 from sql.connection import Connection
+from workerpool.kinds import registry
 
 _SERVER = pytest.StashKey[Server]()
 _SERVER_LINE = pytest.StashKey[str]()
@@ -32,6 +33,13 @@ def databases(server_url: str, pytestconfig: pytest.Config) -> Iterator[Database
         pytestconfig.stash[_SERVER_LINE] = f"PostgreSQL {made.version} ({pytestconfig.stash[_SERVER].found})"
     yield made
     made.close()
+
+
+@pytest.fixture
+def own_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test declares is forgotten after it."""
+    registry.load()  # A module declares its kinds only when it is first imported, which must not happen inside.
+    monkeypatch.setattr(registry, "_declared", dict(registry._declared))
 
 
 @pytest.fixture

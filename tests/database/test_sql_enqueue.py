@@ -14,7 +14,6 @@ from support.work import claim as claim_jobs
 from sql import jobs, leases
 from sql.connection import Connection
 from sql.errors import Rejected
-from workerpool.kinds import registry
 from workerpool.kinds.bounds import NAME, NAME_RULE
 from workerpool.kinds.registry import Kind, KindError, declare
 from workerpool.kinds.requests import NewJobSchema
@@ -40,11 +39,6 @@ def refusal(conn: Connection, **given: Any) -> psycopg2.extensions.Diagnostics:
     error = caught.value.__cause__
     assert isinstance(error, psycopg2.Error)
     return error.diag
-
-
-@pytest.fixture(autouse=True)
-def _what_is_declared_here_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_declared", {})
 
 
 def test_the_defaults_are_those_of_a_kind_that_names_none(any_connection: Connection) -> None:
@@ -114,6 +108,7 @@ def test_a_refusal_takes_the_callers_transaction_with_it(connection: Connection)
     assert count(connection, "jobs") == 0
 
 
+@pytest.mark.usefixtures("own_kinds")
 @pytest.mark.parametrize("field", ["kind", "queue"])
 @pytest.mark.parametrize(
     "name",

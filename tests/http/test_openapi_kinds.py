@@ -13,7 +13,7 @@ import flask
 import pytest
 from marshmallow import Schema, fields, validate
 
-from workerpool.kinds import registry
+from workerpool import kind
 
 
 class Colour(Enum):
@@ -47,14 +47,15 @@ class Misdescribed(Schema):
 
 
 @pytest.fixture
-def document_of(make_app: Callable[..., flask.Flask], monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def document_of(
+    make_app: Callable[..., flask.Flask],
+    own_kinds: None,  # noqa: ARG001
+) -> Callable[..., dict[str, Any]]:
     """The document of a service that has these kinds too, made without a warning."""
 
     def made(**kinds: type[Schema]) -> dict[str, Any]:
-        registry.load()
-        monkeypatch.setattr(registry, "_declared", dict(registry._declared))
         for name, payload in kinds.items():
-            registry.kind(name, payload=payload)(lambda _payload, _context: None)
+            kind(name, payload=payload)(lambda _payload, _context: None)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             text = make_app().test_client().get("/api-docs/openapi.json").get_data(as_text=True)
@@ -90,8 +91,8 @@ def test_kinds_whose_names_differ_by_a_colon_have_shapes_of_their_own(
 def test_kinds_may_share_a_schema_and_one_may_be_named_as_ours(document_of: Callable[..., dict[str, Any]]) -> None:
     document = document_of(one=Exotic, two=Exotic, three=JobSchema)
     assert "finished_at" in document["components"]["schemas"]["Job"]["properties"]
-    for kind in ("one", "two"):
-        shape = payload_of(document, kind)["properties"]
+    for name in ("one", "two"):
+        shape = payload_of(document, name)["properties"]
         assert set(inner(document, shape["job"])["properties"]) == {"mine"}
         assert set(inner(document, shape["same"]["items"])["properties"]) == {"mine"}
         assert set(inner(document, shape["itself"])["properties"]) == set(Exotic().fields)

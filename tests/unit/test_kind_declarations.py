@@ -7,9 +7,10 @@ import pytest
 from marshmallow import Schema, fields
 
 from workerpool import Context
-from workerpool.kinds import registry as registry_module
 from workerpool.kinds.registry import Kind, KindError, Registry, declare, kind, load
 from workerpool.retry import Backoff
+
+pytestmark = pytest.mark.usefixtures("own_kinds")
 
 
 class Greeting(Schema):
@@ -18,12 +19,6 @@ class Greeting(Schema):
 
 def greet(payload: dict[str, Any], context: Context) -> str:
     return f"{payload['name']} {context.attempt}"
-
-
-@pytest.fixture(autouse=True)
-def _what_is_declared_here_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    load()  # A module declares its kinds only when it is first imported, which must not happen inside.
-    monkeypatch.setattr(registry_module, "_declared", dict(registry_module._declared))
 
 
 def test_a_declared_kind_carries_its_defaults() -> None:
