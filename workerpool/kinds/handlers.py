@@ -1,7 +1,6 @@
 """What can be said of a handler before it runs: whether calling it runs it at all, and where it was written."""
 
 import inspect
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -38,5 +37,4 @@ def _name(handler: Callable[..., Any] | None) -> str:
 
 def _place(handler: Callable[..., Any] | None) -> tuple[str, int] | None:
     code = getattr(handler, "__code__", None)
-    # Of a program that is run, only the name it was given.
-    return (os.path.realpath(code.co_filename), code.co_firstlineno) if code else None
+    return (code.co_filename, code.co_firstlineno) if code else None
