@@ -157,8 +157,9 @@ def _run(spec: ChildSpec, cell: Cell, inbox: Inbox) -> int:
         return leaving.code & 0xFF if isinstance(leaving.code, int) else 1
     except BaseException as error:
         logger.exception("%s in slot %d failed", spec.role, cell.slot)
-        if not cell.ready:
-            # Unforeseen, and yet no other start of the same code would end otherwise: people must read of it.
+        if not cell.ready and not isinstance(error, MemoryError | OSError):
+            # Unforeseen, and yet no other start of the same code would end otherwise: people must read of it. Only what
+            # the machine lacked it may have in a while.
             cell.boot_error = f"{type(error).__name__}: {error}"
             return BOOT_FAILURE
         return 1

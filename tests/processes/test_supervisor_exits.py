@@ -169,6 +169,13 @@ def test_the_brake_does_not_keep_a_pool_down_that_can_boot(tmp_path: Path) -> No
         assert len(pool.diary("exited")) == 2
 
 
+def test_a_worker_that_lacks_memory_when_it_starts_is_started_again(tmp_path: Path) -> None:
+    with SmallPool(tmp_path, worker="lacks_memory_once") as pool:
+        pool.wait_for("started", 3, role="worker")
+        pool.ready(2)
+        assert "MemoryError" in pool.stderr()
+
+
 def test_a_steward_that_dies_booting_is_braked_and_the_workers_stay(tmp_path: Path) -> None:
     with SmallPool(tmp_path, steward="dies_booting") as pool:
         starts = [line["at"] for line in pool.wait_for("started", 4, role="steward")]

@@ -190,6 +190,12 @@ def boots_the_third_time(cell: Cell, inbox: Inbox, board: Board) -> int:
     return polite(cell, inbox, board)
 
 
+def lacks_memory_once(cell: Cell, inbox: Inbox, board: Board) -> int:
+    if _first_time("lacked"):
+        raise MemoryError
+    return polite(cell, inbox, board)
+
+
 def runs_the_code(cell: Cell, inbox: Inbox, _board: Board) -> int:
     """As a kind that is imported after the fork: the file is its code."""
     with open("code", encoding="utf-8") as file:
