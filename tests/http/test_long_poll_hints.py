@@ -15,7 +15,7 @@ from support.work import past
 
 from app import waiting
 from app.services import leases
-from app.services.leases import Taken
+from app.services.leases import Found
 from app.waiting import WaitingRoom
 from sql import hints
 from sql.connection import Connection, connect
@@ -32,7 +32,7 @@ class Poll:
         self._room, self._url, self._queue = room, url, queue
         self._after_first_look = after_first_look
         self.looks = 0
-        self._taken: list[Taken] = []
+        self._taken: list[Found] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         until(lambda: room.waiting, message="it waits")
@@ -40,7 +40,7 @@ class Poll:
     def _run(self) -> None:
         connection = open_connection(self._url)
 
-        def look() -> Taken:
+        def look() -> Found:
             taken = leases.take(connection, {**ASKED, "queue": self._queue}, lambda: True)
             self.looks += 1
             if self.looks == 1 and self._after_first_look is not None:
