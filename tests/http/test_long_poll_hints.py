@@ -41,7 +41,7 @@ class Poll:
         connection = open_connection(self._url)
 
         def look() -> Found:
-            taken = leases.take(connection, {**ASKED, "queue": self._queue}, lambda: True)
+            taken = leases.claim(connection, {**ASKED, "queue": self._queue}, lambda: True)
             self.looks += 1
             if self.looks == 1 and self._after_first_look is not None:
                 self._after_first_look()
