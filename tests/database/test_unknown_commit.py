@@ -52,10 +52,29 @@ def set_standby(admin: Connection, name: str) -> None:
 
 def waiting_write(admin: Connection, writer: Connection, write: Callable[[], Any]) -> Meanwhile:
     """The write, once it waits for the standby."""
+    until(lambda: commits_wait(admin, writer), 20, "commits wait")
     writing = Meanwhile(writer, write)
-    waits = "select wait_event from pg_stat_activity where pid = %(pid)s"
-    until(lambda: admin.fetch_one(waits, pid=writing.backend) == ("SyncRep",), 20, "the commit waits")
+    until(lambda: waits(admin, writing), 20, "the commit waits")
     return writing
+
+
+def commits_wait(admin: Connection, writer: Connection) -> bool:
+    """Whether the server's processes have all heard of the standby: a setting reaches one after the other."""
+    probe = Meanwhile(writer, lambda: writer.execute("select pg_logical_emit_message(true, 'probe', '')"))
+    until(lambda: probe.is_over() or waits(admin, probe), 20, "the probe waits or is over")
+    if waits(admin, probe):
+        cancel(admin, probe)
+        with pytest.raises(UnknownCommit):
+            probe.answer()
+        return True
+    probe.answer()
+    return False
+
+
+def waits(admin: Connection, writing: Meanwhile) -> bool:
+    """Whether it waits for the standby now."""
+    event = admin.fetch_one("select wait_event from pg_stat_activity where pid = %(pid)s", pid=writing.backend)
+    return event == ("SyncRep",)
 
 
 def cancel(admin: Connection, writing: Meanwhile) -> None:
