@@ -130,7 +130,8 @@ def check_lost(workshop: Workshop, worker: Running, queue: str) -> None:
     until(lambda: workshop.job(first)["status"] == "running", 20, "it has the first")
     assert workshop.post(f"/v1/jobs/{first}/ack", {"result": "of another"}).status == 204
     refused = re.compile(r'^http_requests_total{.*/heartbeat.*"409".*} ', re.MULTILINE)
-    until(lambda: refused.search(workshop.metrics()), 10, "it was told")
+    until(lambda: worker.ended or refused.search(workshop.metrics()), 20, "it was told")
+    assert not worker.ended, worker.output
     workshop.open("go")
     assert workshop.ended(second)["result"] == 3, worker.output
     assert workshop.job(first)["result"] == "of another"
