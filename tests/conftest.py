@@ -1,6 +1,7 @@
 """The server, the databases and the programs the tests run with, and what pytest says of them at the end."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -114,6 +115,12 @@ def _server(config: pytest.Config) -> Server:
     if _SERVER not in config.stash:
         config.stash[_SERVER] = find_server()
     return config.stash[_SERVER]
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts into the background deaf to INT, and the programs under test would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
