@@ -95,7 +95,7 @@ def claim(
         worker_id=worker_id,
         lease_ms=lease_ms,
     )
-    return [Claimed(*row) for row in rows]
+    return list(map(Claimed._make, rows))
 
 
 def ack(conn: Connection, worker_id: int | None, settles: Sequence[tuple[Lease, str | None]]) -> set[str]:
@@ -107,7 +107,7 @@ def ack(conn: Connection, worker_id: int | None, settles: Sequence[tuple[Lease, 
         worker_id=worker_id,
         ids=arrays.plain(lease.id for lease, _ in settles),
         fences=arrays.plain(lease.fence for lease, _ in settles),
-        results=arrays.quoted(result for _, result in settles),
+        results="{" + ",".join(f'"{lease.fence}":{result}' for lease, result in settles if result is not None) + "}",
     )
     return {row[0] for row in rows}
 

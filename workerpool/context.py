@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workerpool.outcomes import Cancelled
 
@@ -20,8 +19,7 @@ class EnqueueRefused(ValueError):
     """A follow-up that can never be a job; the text names the field and says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
+class JobView(NamedTuple):
     """The facts of this run. `attempt` counts from 1; `fence` is fresh at each claim and never used again."""
 
     id: str

@@ -8,14 +8,14 @@ ENTRIES = 500
 HEAP_BYTES = 64 * 1024
 JOB_ID_BYTES = 40
 
-# job id, fence, offset of the result in the heap, its length (-1: none), started_at
-RECORD = struct.Struct("40sQiid")
+# job id, fence, offset of the result in the heap, its length (-1: none)
+RECORD = struct.Struct("40sQii")
 RESULT = struct.Struct("ii")
-FENCE_AT, RESULT_AT, STARTED_AT = 40, 48, 56
+FENCE_AT, RESULT_AT = 40, 48
 
 
 class State(IntEnum):
-    """What became of one claimed job so far."""
+    """What became of one claimed job so far. RUNNING is never written: it is the last started, until it is over."""
 
     CLAIMED = 1
     RUNNING = 2
@@ -26,10 +26,9 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One claimed job. `result` is set only while FINISHED; `started_at` is monotonic seconds, 0 before."""
+    """One claimed job. `result` is set only while FINISHED."""
 
     job_id: str
     fence: int
     state: State
     result: bytes | None
-    started_at: float

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ log = logging.getLogger(__name__)
 RESULT_LIMIT = 1024 * 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_WITHOUT_RESULT = Succeeded(None)
 
 
 class Ending(NamedTuple):
@@ -36,31 +36,32 @@ def run(
     registry: Registry,
     interrupts: Interrupts,
     *,
+    deadline: float,
     follow_ups: FollowUps,
     is_cancelled: Callable[[], bool],
     report: Callable[[Any], None],
 ) -> Ending:
     """Runs `job` to its end. Only errors of our own come out as exceptions.
 
-    `follow_ups` collects what the handler enqueues, `is_cancelled` reads the board, `report` stores progress.
+    `deadline` is a reading of `time.monotonic()`. `follow_ups` collects what the handler enqueues, `is_cancelled` reads
+    the board, `report` stores progress.
     """
     kind = registry.get(job.kind)
     assert kind.handler is not None
-    timeout = float(job.timeout_seconds)
     context = Context(
         JobView(job.id, job.kind, queue, int(job.attempt), int(job.max_attempts), int(job.fence)),
-        time.monotonic() + timeout,
+        deadline,
         is_cancelled,
         report,
         follow_ups.add,
     )
     try:
-        with interrupts.armed(timeout):
+        with interrupts.armed(deadline):
             returned = kind.handler(_payload(job, registry), context)
     except ToldToLeave:
         return Ending(Released())
     except DeadlineReached:
-        return Ending(Retry(f"timed out after {timeout:g} s"))
+        return Ending(Retry(f"timed out after {float(job.timeout_seconds):g} s"))
     except (Cancelled, Retry, Dead) as chosen:
         return _ending(chosen, follow_ups)
     except kind.permanent_errors as error:
@@ -73,7 +74,9 @@ def run(
     except BaseException as error:
         # SystemExit and its like: the handler's wish to end the process is not ours to grant.
         return Ending(Retry(describe(error)))
-    if isinstance(returned, Retry | Dead):
+    if returned is None:
+        return Ending(_WITHOUT_RESULT, follow_ups.take())
+    if isinstance(returned, (Retry, Dead)):
         return _ending(returned, follow_ups)
     outcome = _succeeded(returned)
     # A result that cannot be kept is an end the handler did not choose.
@@ -96,8 +99,6 @@ def _payload(job: Claimed, registry: Registry) -> Any:
 
 def _succeeded(returned: Any) -> Outcome:
     """The result as JSON text that PostgreSQL can store and Python can read back."""
-    if returned is None:
-        return Succeeded(None)
     try:
         text = _as_json(returned)
         if "\\u0000" in text or _LONE_SURROGATE.search(text):

@@ -33,7 +33,6 @@ class FollowUps:
         self._timeout_seconds = timeout_seconds
         self._collected: list[Prepared] = []
         self._size = 0
-        self._by_key: dict[str, Prepared] = {}
         self._closed = False
 
     def add(self, asked: Mapping[str, Any]) -> None:
@@ -41,11 +40,12 @@ class FollowUps:
         if self._closed:
             raise EnqueueRefused("the job has ended: what is enqueued now could not commit with it")
         prepared = self._prepared({name: value for name, value in asked.items() if value is not None})
-        known = self._by_key.get(prepared.idempotency_key or "")
-        if known is not None:
-            if known.request_hash != prepared.request_hash:
-                raise EnqueueRefused("idempotency_key: this job has used it with a different request")
-            return
+        if prepared.idempotency_key:
+            for known in self._collected:
+                if known.idempotency_key == prepared.idempotency_key:
+                    if known.request_hash != prepared.request_hash:
+                        raise EnqueueRefused("idempotency_key: this job has used it with a different request")
+                    return
         size = len(prepared.payload.encode())
         if size > LONGEST_PAYLOAD:
             raise EnqueueRefused(f"payload: takes {size:,} bytes; at most {LONGEST_PAYLOAD:,} are possible")
@@ -57,8 +57,6 @@ class FollowUps:
             )
         self._size += size
         self._collected.append(prepared)
-        if prepared.idempotency_key:
-            self._by_key[prepared.idempotency_key] = prepared
 
     def take(self) -> tuple[Prepared, ...]:
         """All of them, in order; after it none can be added."""

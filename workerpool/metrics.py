@@ -6,6 +6,10 @@ which prometheus_client reads when it is first imported; without it a process co
 """
 
 import os
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections import defaultdict
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 
@@ -35,6 +39,49 @@ settles_refused = Counter("settles_refused_total", "Settles that came too late: 
 claim_batch_size = Histogram(
     "claim_batch_size", "Jobs taken by one claim.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
 )
+
+
+class Tally:
+    """What one worker's jobs add to the metrics, kept here until `write`: at each job the shared files cost 9 µs."""
+
+    def __init__(self) -> None:
+        self._completed: Counts[tuple[str, str]] = Counts()
+        self._waits: defaultdict[str, list[float]] = defaultdict(list)
+        self._durations: defaultdict[str, list[float]] = defaultdict(list)
+
+    def started(self, kind: str, waited_seconds: float) -> None:
+        """A handler begins, so long after the job was due."""
+        self._waits[kind].append(waited_seconds)
+
+    def ran(self, kind: str, seconds: float) -> None:
+        """A handler is over."""
+        self._durations[kind].append(seconds)
+
+    def completed(self, kind: str, outcome: str) -> None:
+        """A job is settled."""
+        self._completed[kind, outcome] += 1
+
+    def write(self) -> None:
+        """Adds all of it to the files that other processes read."""
+        for (kind, outcome), count in self._completed.items():
+            jobs_completed.labels(kind, outcome).inc(count)
+        for kind, seconds in self._waits.items():
+            jobs_started.labels(kind).inc(len(seconds))
+            observe_all(job_wait.labels(kind), seconds)
+        for kind, seconds in self._durations.items():
+            observe_all(job_duration.labels(kind), seconds)
+        for kept in (self._completed, self._waits, self._durations):
+            kept.clear()
+
+
+def observe_all(histogram: Histogram, amounts: Sequence[float]) -> None:
+    """As `histogram.observe` of each of `amounts`, with one write a bucket. The library has no such call: these are its
+    own fields, and a test holds the outcome against it.
+    """
+    bounds = histogram._upper_bounds
+    for bucket, count in Counts(bisect_left(bounds, amount) for amount in amounts).items():
+        histogram._buckets[bucket].inc(count)
+    histogram._sum.inc(sum(amounts))
 
 
 def forget_live(slot: str) -> None:

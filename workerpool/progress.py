@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sql.errors import StorageError
+from sql.rows import Claimed
 
 log = logging.getLogger(__name__)
 
@@ -15,21 +16,25 @@ LIMIT = 16 * 1024
 
 
 class Progress:
-    """One per run of a job. Reports that come sooner than GAP_SECONDS after the last one written are dropped."""
+    """What the handlers of one worker report. Those of a job that come within GAP_SECONDS of its last one written
+    are dropped.
+    """
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[Claimed, str], object]) -> None:
         self._write = write
-        self._written_at = float("-inf")
+        self._job: Claimed | None = None
+        self._written_at = 0.0
 
-    def report(self, value: Any) -> None:
+    def report(self, job: Claimed, value: Any) -> None:
         """Shows `value`, JSON of at most LIMIT characters. Raises TypeError or ValueError when it is not."""
         text = json.dumps(value, allow_nan=False)
         if len(text) > LIMIT:
             raise ValueError(f"progress of {len(text)} characters: it may have {LIMIT}")
-        if time.monotonic() - self._written_at < GAP_SECONDS:
+        if job is self._job and time.monotonic() - self._written_at < GAP_SECONDS:
             return
+        self._job = job
         try:
-            self._write(text)
+            self._write(job, text)
         except StorageError as error:
             # Progress is worth no failure: what the database refuses is dropped.
             log.debug("progress not written: %s", error)

@@ -19,6 +19,7 @@ from workerpool.board import Cell
 from workerpool.follow_ups import EndWithFollowUps, FollowUpsRefused
 from workerpool.kinds.registry import Registry
 from workerpool.kinds.requests import Prepared
+from workerpool.metrics import Tally
 from workerpool.outcomes import Cancelled, Dead, Outcome, Released, Retry, Succeeded
 from workerpool.session import Session
 
@@ -30,10 +31,11 @@ KEEP_SECONDS = 0.050
 class Settlement:
     """The outcomes of one worker's batch."""
 
-    def __init__(self, session: Session, cell: Cell, registry: Registry) -> None:
+    def __init__(self, session: Session, cell: Cell, registry: Registry, tally: Tally) -> None:
         self._session = session
         self._cell = cell
         self._registry = registry
+        self._tally = tally
         self._kept: list[tuple[int, Claimed, str | None]] = []
         self._kept_since = 0.0
 
@@ -41,18 +43,15 @@ class Settlement:
         """Writes, or keeps for `flush`, the outcome of the batch's entry `index`; a Succeeded or Dead together with its
         `follow_ups`. Raises Abandoned.
         """
+        if isinstance(outcome, Succeeded) and not follow_ups:
+            self._succeeded(index, job, outcome.result)
+            return
+        # Writing the outcome may have to wait for the database; that is no reason to be killed.
+        self._cell.disarm()
         lease = Lease(job.id, int(job.fence))
         match outcome:
-            case Succeeded(result) if follow_ups:
-                self._ack([(index, job, result)], follow_ups)
-                return
             case Succeeded(result):
-                if not self._cell.finish(index, None if result is None else result.encode()):
-                    self._ack([(index, job, result)])
-                    return
-                if not self._kept:
-                    self._kept_since = time.monotonic()
-                self._kept.append((index, job, result))
+                self._ack([(index, job, result)], follow_ups)
                 return
             case Retry():
                 delay = outcome.after
@@ -68,7 +67,7 @@ class Settlement:
             case Cancelled():
                 worker = self._cell.incarnation
                 if self._write([lease], lambda conn: leases.ack_cancelled(conn, worker, [lease]), _cancelled):
-                    self._count(job, "cancelled")
+                    self._tally.completed(job.kind, "cancelled")
             case Released():
                 self.release([(index, job)])
                 return
@@ -76,16 +75,24 @@ class Settlement:
                 raise TypeError(f"not an outcome: {outcome!r}")
         self._cell.settled(index)
 
-    @property
-    def due(self) -> bool:
+    def _succeeded(self, index: int, job: Claimed, result: str | None) -> None:
+        if not self._cell.finish(index, None if result is None else result.encode()):
+            self._ack([(index, job, result)])
+            return
+        if not self._kept:
+            self._kept_since = time.monotonic()
+        self._kept.append((index, job, result))
+
+    def due(self, now: float) -> bool:
         """The first kept success is old enough to be written."""
-        return bool(self._kept) and time.monotonic() - self._kept_since >= KEEP_SECONDS
+        return now - self._kept_since >= KEEP_SECONDS and bool(self._kept)
 
     def flush(self) -> None:
         """Writes the kept successes. Raises Abandoned; then they stay on the board."""
         if self._kept:
             self._ack(self._kept)
             self._kept = []
+        self._tally.write()
 
     def release(self, entries: Iterable[tuple[int, Claimed]]) -> None:
         """Gives jobs back with their attempt."""
@@ -95,7 +102,7 @@ class Settlement:
         released = self._write(given, lambda conn: leases.release(conn, worker, given), _released)
         for index, job in entries:
             if job.id in released:
-                self._count(job, "released")
+                self._tally.completed(job.kind, "released")
             self._cell.settled(index)
 
     def _ack(self, kept: list[tuple[int, Claimed, str | None]], follow_ups: Sequence[Prepared] = ()) -> None:
@@ -117,7 +124,7 @@ class Settlement:
             return
         for index, job, _ in kept:
             if job.id in acked:
-                self._count(job, "succeeded")
+                self._tally.completed(job.kind, "succeeded")
             self._cell.settled(index)
 
     def _fail(self, failure: Failure, job: Claimed, follow_ups: Sequence[Prepared] = ()) -> None:
@@ -137,7 +144,7 @@ class Settlement:
             self._fail(failure._replace(error=f"{failure.error} ({error})"), job)
             return
         if settled:
-            self._count(job, went_to[job.id])
+            self._tally.completed(job.kind, went_to[job.id])
 
     def _end(
         self,
@@ -188,9 +195,6 @@ class Settlement:
                 metrics.settles_refused.inc()
                 log.warning("lease lost: job %s was taken back before it was settled", lease.id)
         return settled
-
-    def _count(self, job: Claimed, outcome: str) -> None:
-        metrics.jobs_completed.labels(job.kind, outcome).inc()
 
 
 def _succeeded(settled: Settled) -> bool:

@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import time
+from functools import partial
 
 from sql import leases, workers
 from sql.errors import SchemaUnsupported, StorageError, Unavailable
@@ -45,6 +46,7 @@ class Worker:
         self._wake_fd = wake_fd
         self._interrupts = Interrupts()
         self._draining = False
+        self._verbose = log.isEnabledFor(logging.DEBUG)
         self._ran = 0
         self._session = Session(
             settings.database_url,
@@ -52,7 +54,9 @@ class Worker:
             pause=self._pause,
             leaving=lambda: self._interrupts.leaving,
         )
-        self._settlement = Settlement(self._session, cell, registry)
+        self._tally = metrics.Tally()
+        self._settlement = Settlement(self._session, cell, registry, self._tally)
+        self._progress = Progress(self._write_progress)
         self._pace = Pace(settings.worker_prefetch)
         self._lanes = [Lane(queue, registry.runnable()) for queue in settings.worker_queues]
 
@@ -146,7 +150,6 @@ class Worker:
         return claimed
 
     def _work(self, queue: str, batch: list[Claimed]) -> None:
-        cell = self._cell
         metrics.claim_batch_size.observe(len(batch))
         metrics.jobs_in_flight.set(len(batch))
         self._pace.took(job.kind for job in batch)
@@ -158,44 +161,48 @@ class Worker:
             if self._pace.is_slow(job.kind):
                 # What is finished must not wait on the board for as long as this one takes.
                 self._settlement.flush()
-            kill_at = time.monotonic() + float(job.timeout_seconds) + KILL_AFTER_SECONDS
-            # A revoked entry is not ours any more: the steward gives it back.
-            if cell.start(index, kill_at=kill_at):
-                self._run(queue, index, job)
-            if self._settlement.due:
-                self._settlement.flush()
+            self._run(queue, index, job)
         self._settlement.flush()
         rest = {int(job.fence): (index, job) for index, job in enumerate(batch) if index >= started}
-        self._settlement.release(rest[fence] for fence in cell.revoke(rest.keys(), patience=float("inf")))
+        if rest:
+            self._settlement.release(rest[fence] for fence in self._cell.give_up(rest.keys()))
+            self._tally.write()
         metrics.jobs_in_flight.set(0)
 
     def _run(self, queue: str, index: int, job: Claimed) -> None:
-        lease = Lease(job.id, int(job.fence))
-        progress = Progress(
-            lambda text: self._session.if_open(
-                lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text)
-            )
-        )
-        metrics.jobs_started.labels(job.kind).inc()
-        metrics.job_wait.labels(job.kind).observe(float(job.waited_seconds))
         began = time.monotonic()
+        deadline = began + float(job.timeout_seconds)
+        if not self._cell.start(index, kill_at=deadline + KILL_AFTER_SECONDS):
+            # It was revoked: the steward gives it back.
+            return
+        self._tally.started(job.kind, float(job.waited_seconds))
         outcome, follow_ups = execution.run(
             job,
             queue,
             self._registry,
             self._interrupts,
+            deadline=deadline,
             follow_ups=FollowUps(self._registry, self._settings.job_timeout_seconds),
-            is_cancelled=lambda: self._cell.cancel_requested or self._cell.lost,
-            report=progress.report,
+            is_cancelled=self._is_cancelled,
+            report=partial(self._progress.report, job),
         )
-        # Writing the outcome may have to wait for the database; that is no reason to be killed.
-        self._cell.kill_at = 0.0
-        seconds = time.monotonic() - began
-        metrics.job_duration.labels(job.kind).observe(seconds)
+        ended = time.monotonic()
+        seconds = ended - began
+        self._tally.ran(job.kind, seconds)
         self._pace.ran(job.kind, seconds)
         self._ran += 1
-        log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
+        if self._verbose:
+            log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
         self._settlement.settle(index, job, outcome, follow_ups)
+        if self._settlement.due(ended):
+            self._settlement.flush()
+
+    def _is_cancelled(self) -> bool:
+        return self._cell.cancel_requested or self._cell.lost
+
+    def _write_progress(self, job: Claimed, text: str) -> None:
+        lease = Lease(job.id, int(job.fence))
+        self._session.if_open(lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text))
 
     def _idle(self) -> None:
         """Waits for the steward's byte, the next due job or the next poll, whichever comes first."""

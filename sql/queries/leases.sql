@@ -61,25 +61,33 @@ started as (
     from claimed
 )
 select
-    c.id::text, c.kind, case when %(lease_ms)s::bigint is null then j.payload::text else '' end, (c.attempts + 1)::text, c.fence::text, j.max_attempts::text,
-    j.timeout_seconds::text, greatest(extract(epoch from now() - c.run_at), 0)::text, c.run_at::text, c.priority::text
+    c.id::text, c.kind, j.payload, (c.attempts + 1)::text, c.fence::text, j.max_attempts, j.timeout_seconds,
+    greatest(date_part('epoch', now() - c.run_at), 0)::text, c.run_at::text, c.priority::text
 from claimed as c
-join windlass.jobs as j on j.id = c.id
+cross join lateral (
+    select
+        case when %(lease_ms)s::bigint is null then payload::text else '' end as payload, max_attempts::text,
+        timeout_seconds::text
+    from windlass.jobs
+    where id = c.id
+    offset 0
+) as j
 order by c.priority desc, c.run_at, c.id;
 
 -- name: ack
--- Settles as succeeded. Names id and fence, and the worker: zero rows mean the lease is lost.
-with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(fences)s::bigint[], %(results)s::text[]) as g (id, fence, result)
-),
-settled as (
-    delete from windlass.running as r
-    using given as g
-    where r.id = g.id and r.fence = g.fence and r.worker_id is not distinct from %(worker_id)s::bigint
-    returning r.*, g.result
+-- Settles as succeeded. Names id and fence, and the worker: zero rows mean the lease is lost. The ids are hidden from the
+-- planner, which would otherwise read all of running, dead rows and all, to find 500 of them; the results come as one
+-- document by fence, since a join with the rows deleted is quadratic where the planner expects one of them.
+with settled as (
+    delete from windlass.running
+    where id = any((select %(ids)s::uuid[])::uuid[]) and fence = any(%(fences)s::bigint[])
+        and worker_id is not distinct from %(worker_id)s::bigint
+    returning *
 )
 insert into windlass.done (id, kind, status, run_at, attempts, fence, worker_id, started_at, finished_at, result)
-select id, kind, 'succeeded', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at), result::jsonb
+select
+    id, kind, 'succeeded', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at),
+    %(results)s::jsonb -> fence::text
 from settled
 returning id::text;
 

@@ -33,8 +33,17 @@ def test_no_reader_ever_sees_a_torn_record_whenever_the_writer_is_killed() -> No
     assert seen["refused"] < seen["readings"] / 10
 
 
-def test_a_worker_begins_starts_and_finishes_nothing_while_another_process_holds_its_lock() -> None:
-    assert _run("waits") == {step: [False, True] for step in ("begin", "start", "finish")}
+def test_what_another_process_must_not_miss_waits_for_the_lock_it_holds() -> None:
+    steps = ("begin", "start during a revocation", "finish with a result", "end when it is to be killed")
+    assert _run("waits") == {step: [False, True] for step in steps}
+
+
+def test_an_entry_is_either_started_or_revoked() -> None:
+    seen = _run("revokes", 300)
+    assert (seen["both"], seen["neither"]) == (0, 0)
+    # They met in the middle of a batch, or this proves little.
+    assert seen["started"] > 1000
+    assert seen["revoked"] > 1000
 
 
 def test_a_lock_held_by_another_process_is_waited_for_only_so_long_and_the_kernel_frees_it_on_death() -> None:

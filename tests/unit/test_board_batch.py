@@ -35,7 +35,7 @@ def test_a_fresh_batch_is_claimed_and_not_started(cell: Cell) -> None:
     entries = cell.entries()
     assert entries is not None
     assert [(entry.job_id, entry.fence) for entry in entries] == _three()
-    assert {(entry.state, entry.result, entry.started_at) for entry in entries} == {(State.CLAIMED, None, 0.0)}
+    assert {(entry.state, entry.result) for entry in entries} == {(State.CLAIMED, None)}
 
 
 def test_a_started_entry_says_since_when_and_until_when(cell: Cell) -> None:
@@ -45,9 +45,6 @@ def test_a_started_entry_says_since_when_and_until_when(cell: Cell) -> None:
     assert _states(cell) == [State.CLAIMED, State.RUNNING, State.CLAIMED]
     assert before <= cell.running_since <= time.monotonic()
     assert cell.kill_at == before + 30
-    entries = cell.entries()
-    assert entries is not None
-    assert entries[1].started_at == cell.running_since
 
 
 def test_a_finished_entry_keeps_its_result_and_nobody_is_to_be_killed_for_it(cell: Cell) -> None:
@@ -112,8 +109,11 @@ def test_a_revoked_entry_cannot_be_started(cell: Cell) -> None:
     cell.begin(_three())
     assert cell.revoke({101, 102, 999}) == [101, 102]
     assert cell.start(0, kill_at=1.0)
-    assert not cell.start(1, kill_at=1.0)
     assert _states(cell) == [State.RUNNING, State.REVOKED, State.REVOKED]
+    cell.finish(0, None)
+    assert not cell.start(1, kill_at=1.0)
+    assert (cell.kill_at, cell.running_since) == (0.0, 0.0)
+    assert _states(cell) == [State.FINISHED, State.REVOKED, State.REVOKED]
 
 
 def test_only_what_has_not_started_can_be_revoked(cell: Cell) -> None:
@@ -129,6 +129,27 @@ def test_an_entry_is_started_once(cell: Cell) -> None:
     cell.begin(_three())
     assert cell.start(0, kill_at=1.0)
     assert not cell.start(0, kill_at=1.0)
+
+
+def test_what_lies_behind_the_entry_started_last_is_neither_started_nor_revoked(cell: Cell) -> None:
+    cell.begin(_three())
+    assert cell.start(1, kill_at=1.0)
+    assert not cell.start(0, kill_at=1.0)
+    assert cell.revoke([100, 101, 102]) == [102]
+
+
+def test_a_worker_gives_up_only_what_nobody_has_revoked(cell: Cell) -> None:
+    cell.begin(_three())
+    cell.start(0, kill_at=1.0)
+    cell.revoke([102])
+    assert cell.give_up([100, 101, 102]) == [101]
+    assert _states(cell) == [State.RUNNING, State.REVOKED, State.REVOKED]
+
+
+def test_a_revocation_cut_short_by_a_kill_is_over_with_the_next_batch(cell: Cell) -> None:
+    cell._revoking = True
+    cell.begin(_three())
+    assert not cell._revoking
 
 
 def test_a_cancel_reaches_only_the_running_entry(cell: Cell) -> None:

@@ -14,6 +14,7 @@ MAX_DEPTH = 64
 # An escaped backslash before it would make it plain text, so the backslashes are taken in pairs.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_decode = json.JSONDecoder().decode
 # 1e308 is five bytes here and 309 digits in jsonb: without a limit one small body fills the memory of whoever lists it.
 _MAX_WRITTEN_OUT = 1024 * 1024
 
@@ -49,7 +50,7 @@ def read_back(stored: str) -> Any:
     thousand) when another client put it there. Raises Unreadable.
     """
     try:
-        return json.loads(stored)
+        return _decode(stored)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"cannot be read back: {type(error).__name__}") from None
 
