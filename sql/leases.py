@@ -177,14 +177,24 @@ def live_lease(conn: Connection, job_id: str) -> Lease | None:
     return None if row is None else Lease(job_id, row[0])
 
 
-def held(conn: Connection, worker_ids: Sequence[int]) -> list[Held]:
-    """What these workers hold."""
-    return [Held(*row) for row in conn.fetch_all(_SQL["held"], worker_ids=arrays.plain(worker_ids))]
+def held(conn: Connection, ids: Sequence[str]) -> list[Held]:
+    """Of these jobs, those that run in a worker."""
+    return [Held(*row) for row in conn.fetch_all(_SQL["held"], ids=arrays.plain(ids))]
 
 
-def rescue(conn: Connection, *, workers_too: bool, queue: str | None = None, limit: int = 500) -> dict[str, str]:
-    """Takes back expired HTTP leases and, if `workers_too`, leases of lost workers. Answers id → status."""
-    rows = conn.fetch_all(_SQL["rescue"], workers_too=workers_too, queue=queue, limit=limit)
+def held_by(conn: Connection, worker_ids: Sequence[int]) -> list[Held]:
+    """All that these workers hold; costs more with every dead row of the table."""
+    return [Held(*row) for row in conn.fetch_all(_SQL["held_by"], worker_ids=arrays.plain(worker_ids))]
+
+
+def rescue(
+    conn: Connection, *, workers_too: bool, thorough: bool = True, queue: str | None = None, limit: int = 500
+) -> dict[str, str]:
+    """Takes back expired HTTP leases and, if `workers_too`, leases of lost workers. Answers id → status.
+
+    Unless `thorough` it looks for the latter only while somebody was lost in the last 15 s.
+    """
+    rows = conn.fetch_all(_SQL["rescue"], workers_too=workers_too, thorough=thorough, queue=queue, limit=limit)
     return dict(rows)
 
 

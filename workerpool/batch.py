@@ -82,7 +82,7 @@ class Batch:
             raise ValueError(f"a job id has at most {JOB_ID_BYTES} bytes")
         records = b"".join(RECORD.pack(job_id, fence, 0, -1) for job_id, (_, fence) in zip(ids, claims, strict=True))
         with self._locked():
-            if not set(self._state_bytes()) <= _OVER:
+            if self.holds:
                 raise RuntimeError("the former batch still holds jobs that are neither settled nor revoked")
             self._published = self._started = 0
             # Of one that was killed while it revoked.
@@ -188,6 +188,16 @@ class Batch:
                 state = State.RUNNING
             entries.append(Entry(job_id.rstrip(b"\0").decode("ascii"), fence, State(state), result))
         return entries
+
+    @property
+    def holds(self) -> bool:
+        """Something of the batch is neither settled nor revoked."""
+        return not set(self._state_bytes()) <= _OVER
+
+    @property
+    def keeps_waiting(self) -> bool:
+        """Something of the batch waits behind what runs, and nobody has revoked it."""
+        return State.CLAIMED in self._state_bytes()[self._started :]
 
     def revoke(self, fences: Collection[int]) -> list[int]:
         """Take back those of the fences that are CLAIMED and not started; the fences really taken back."""

@@ -29,6 +29,7 @@ class Cell(Batch):
     lost          the lease was lost (the steward sets it, the worker clears it when it registers again)
     boot_error    why the child could not boot, up to 400 bytes
     claiming      a claim is under way: what it took may not be on the board yet
+    astray        a claim failed: what it took, if it was carried out, is on no board (the steward clears it)
     cause         of death: crashed, timeout, drained, recycled or replaced
     sentence      how it died, for people
     """
@@ -44,6 +45,7 @@ class Cell(Batch):
     sentence = Text(20, 248)
     boot_error = Text(52, 400)
     claiming = Flag(104)
+    astray = Flag(107)
 
     def __repr__(self) -> str:
         return f"Cell({self.role} slot={self.slot} pid={self.pid} incarnation={self.incarnation})"

@@ -35,8 +35,14 @@ class Lane:
         self._scan_seconds = 0.0
         self._due_at = float("inf")
 
-    def claim(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
-        """Up to `limit` due jobs, highest priority first. Raises Unavailable."""
+    def claim(self, conn: Connection, worker_id: int, limit: int, hinted: bool = False) -> list[Claimed]:
+        """Up to `limit` due jobs, highest priority first. Raises Unavailable.
+
+        `hinted`: a job is said to have come, and most likely it lies ahead of a cursor.
+        """
+        if hinted and (claimed := self._claim_known(conn, worker_id, limit)):
+            # The scan that is due will come with the next claim; before this job it would cost half a millisecond.
+            return claimed
         if time.monotonic() < self._next_scan:
             claimed = self._claim_known(conn, worker_id, limit)
             if not claimed:

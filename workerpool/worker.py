@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 from sql import leases, workers
+from sql.connection import Connection
 from sql.errors import SchemaUnsupported, StorageError, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
@@ -74,11 +75,14 @@ class Worker:
         """Works until TERM or QUIT, or until it is due for replacement; the process's exit code."""
         self._interrupts.install()
         try:
+            hinted = False
             while not self._leaving() and not self._worn_out():
                 if not self._lease_holds():
                     self._renew_lease()
-                elif not self._work_a_batch():
-                    self._idle()
+                elif self._work_a_batch(hinted):
+                    hinted = False
+                else:
+                    hinted = self._idle()
             if self._cell.incarnation:
                 # A courtesy, not worth waiting out an outage for: the steward says it of every buried cell.
                 self._session.once(lambda conn: workers.lose(conn, [self._cell.incarnation]))
@@ -126,23 +130,32 @@ class Worker:
         cell.lost = False
         log.info("registered as worker %d", incarnation)
 
-    def _work_a_batch(self) -> bool:
-        """Claims and works a batch; False when there was nothing to claim."""
+    def _work_a_batch(self, hinted: bool) -> bool:
+        """Claims and works a batch; False when there was nothing to claim. `hinted`: something is said to have come."""
         limit = self._pace.batch()
         for _ in self._lanes:
             lane = self._lanes.pop(0)
             self._lanes.append(lane)
-            claimed = self._claim(lane, limit)
+            claimed = self._claim(lane, limit, hinted)
             if claimed:
                 self._work(lane.queue, claimed)
                 return True
         return False
 
-    def _claim(self, lane: Lane, limit: int) -> list[Claimed]:
+    def _claim(self, lane: Lane, limit: int, hinted: bool) -> list[Claimed]:
         cell = self._cell
+
+        def claim(conn: Connection) -> list[Claimed]:
+            try:
+                return lane.claim(conn, cell.incarnation, limit, hinted)
+            except StorageError:
+                # Whether it was carried out is not known: the steward looks.
+                cell.astray = True
+                raise
+
         cell.claiming = True
         try:
-            claimed = self._session.run(lambda conn: lane.claim(conn, cell.incarnation, limit), unless=self._leaving)
+            claimed = self._session.run(claim, unless=self._leaving)
             if claimed:
                 cell.begin([(job.id, int(job.fence)) for job in claimed])
         finally:
@@ -204,20 +217,22 @@ class Worker:
         lease = Lease(job.id, int(job.fence))
         self._session.if_open(lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text))
 
-    def _idle(self) -> None:
-        """Waits for the steward's byte, the next due job or the next poll, whichever comes first."""
+    def _idle(self) -> bool:
+        """Waits for the steward's hint, the next due job or the next poll, whichever comes first; True for a hint."""
         poll = self._settings.poll_interval_ms / 1000
         if time.monotonic() - self._board.steward_seen < STEWARD_FRESH_SECONDS:
             # With hints coming, the idle workers together poll once an interval.
             poll *= max(1, self._board.idle_workers())
         longest = poll * random.uniform(0.5, 1.5)
         seconds = min(lane.idle_seconds(longest) for lane in self._lanes)
-        if self._wake_fd in self._inbox.wait(seconds, self._wake_fd):
-            try:
-                os.read(self._wake_fd, 1)
-            except BlockingIOError:
-                # Another worker took the byte; so be it, one look more costs little.
-                pass
+        if self._wake_fd not in self._inbox.wait(seconds, self._wake_fd):
+            return False
+        try:
+            os.read(self._wake_fd, 1)
+        except BlockingIOError:
+            # Another worker took the byte; so be it, one look more costs little.
+            pass
+        return True
 
     def _pause(self, seconds: float) -> None:
         self._inbox.wait(seconds)

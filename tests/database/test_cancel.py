@@ -61,7 +61,7 @@ def test_a_running_job_is_flagged_and_runs_on(connection: Connection, worker: in
 
 def test_the_holder_learns_of_the_request(connection: Connection, worker: int) -> None:
     lease = flagged(connection, worker)
-    assert [row.cancel_requested for row in leases.held(connection, [worker])] == [True]
+    assert [row.cancel_requested for row in leases.held_by(connection, [worker])] == [True]
     leases.ack_cancelled(connection, worker, [lease])
     add(connection)
     http = claim_one(connection)

@@ -35,7 +35,7 @@ def test_a_claimed_job_runs_and_its_attempt_is_counted(connection: Connection) -
     job = look(connection, job_id)
     assert (job.status, job.attempts) == ("running", 1)
     assert job.started_at == job.updated_at is not None
-    assert leases.held(connection, [worker]) == [(job_id, KIND, int(claimed.fence), worker, False)]
+    assert leases.held_by(connection, [worker]) == [(job_id, KIND, int(claimed.fence), worker, False)]
 
 
 def test_everything_claimed_comes_as_text(connection: Connection) -> None:

@@ -62,3 +62,37 @@ def test_what_no_board_shows_is_released_unless_a_claim_is_under_way(
 
 def _away(*_: object) -> set[str]:
     raise Unavailable("gone for a moment")
+
+
+def test_a_claim_that_failed_is_looked_for_though_nothing_is_on_the_board(
+    connection: Connection, board: Board, cell: Cell
+) -> None:
+    steward = Reconcile(board)
+    steward.run(connection)
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    steward.run(connection)
+    assert look(connection, job_id).status == "running", "nothing gave it a reason to look"
+    cell.astray, cell.claiming = True, True
+    steward.run(connection)
+    assert (look(connection, job_id).status, cell.astray) == ("running", True), "its answer may still come"
+    cell.claiming = False
+    steward.run(connection)
+    assert (look(connection, job_id).status, cell.astray) == ("queued", False)
+
+
+def test_what_is_on_the_board_is_found_without_reading_all_that_runs(
+    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_LOOK_SECONDS", 0.0)
+    steward = Reconcile(board)
+    steward.run(connection)
+    job_id = add(connection)
+    (lease,) = [lease_of(claimed) for claimed in claim(connection, cell.incarnation)]
+    cell.begin([(lease.id, lease.fence)])
+    assert cell.start(0, kill_at=0.0)
+    connection.execute("update windlass.running set cancel_requested = true")
+    monkeypatch.setattr(reconcile.leases, "held_by", _away)
+    steward.run(connection)
+    assert cell.cancel_requested
+    assert look(connection, job_id).status == "running"

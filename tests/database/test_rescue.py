@@ -53,9 +53,20 @@ def test_a_lost_workers_job_comes_back_at_once_with_its_attempt_counted(connecti
     assert (job.status, job.attempts, job.started_at) == ("retrying", 1, None)
     assert job.last_error == "worker lost: its heartbeat stopped"
     assert inside(connection, job_id) == (lease.fence, None, None)
-    assert leases.held(connection, [worker]) == []
+    assert leases.held_by(connection, [worker]) == []
     assert connection.fetch_one("select run_at between created_at and now() from windlass.job_view") == (True,)
     assert [claimed.attempt for claimed in claim(connection)] == ["2"]
+
+
+def test_jobs_of_workers_lost_long_ago_are_found_by_a_thorough_rescue_only(connection: Connection, worker: int) -> None:
+    job_id = add(connection)
+    claim_one(connection, worker)
+    lose(connection, worker)
+    assert rescue(connection, thorough=False) == {job_id: "retrying"}
+    claim_one(connection, worker)
+    past(connection, "workers", "lost_at", 16)
+    assert rescue(connection, thorough=False) == {}
+    assert rescue(connection, thorough=True) == {job_id: "retrying"}
 
 
 def test_a_living_workers_jobs_are_left_alone_however_long_they_run(connection: Connection, worker: int) -> None:

@@ -118,7 +118,7 @@ def test_the_service_can_do_all_that_services_do(service: Connection) -> None:
     assert leases.streams(service, "default", ["external"]) != []
     acked, failed, dead, released, stopped = claimed(service, 5, worker_id=worker)
     assert leases.report_progress(service, worker, acked, "1")
-    assert len(leases.held(service, [worker])) == 5
+    assert len(leases.held_by(service, [worker])) == 5
     assert jobs.cancel(service, stopped.id) == "flagged"
     assert leases.ack(service, worker, [(acked, "1")]) == {acked.id}
     leases.fail(service, worker, [Failure(failed, "no"), Failure(dead, "never", permanent=True)])

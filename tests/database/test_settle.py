@@ -31,7 +31,7 @@ def test_an_acked_job_has_succeeded_and_nobody_holds_it(connection: Connection) 
     job = look(connection, job_id)
     assert (job.status, job.attempts, job.last_error, job.result) == ("succeeded", 1, None, None)
     assert (job.started_at, job.updated_at) == (started_at, job.finished_at)
-    assert leases.held(connection, [worker]) == []
+    assert leases.held_by(connection, [worker]) == []
     assert inside(connection, job_id) == (lease.fence, worker, None)
 
 
@@ -84,7 +84,7 @@ def test_a_failed_job_waits_for_another_attempt(connection: Connection) -> None:
     assert job.run_at > before
     assert seconds_until_due(connection, job_id) == 30
     assert (job.started_at, job.finished_at) == (None, None)
-    assert leases.held(connection, [worker]) == []
+    assert leases.held_by(connection, [worker]) == []
 
 
 def test_the_next_attempt_comes_no_sooner_than_its_delay(connection: Connection) -> None:

@@ -190,7 +190,7 @@ class Mover:
         stats.depths(self.conn)
         stats.oldest_ready(self.conn)
         workers.forget(self.conn, seconds=1)
-        return len(leases.held(self.conn, [self.worker]))
+        return len(leases.held_by(self.conn, [self.worker]))
 
 
 def main(url: str, seed: str, seconds: str) -> None:

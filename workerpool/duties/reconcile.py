@@ -9,7 +9,7 @@ quicker loses nothing.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sql import hints, leases, workers
 from sql.connection import Connection
@@ -21,39 +21,40 @@ from workerpool.board import WORKER, Board, Cell, Entry, State
 
 log = logging.getLogger(__name__)
 
-# While nothing is claimed only a lost claim could be found, so the look is rarer.
-_IDLE_SECONDS = 5.0
+# What waits in a worker's hands behind a job that takes this long is taken back; the board is cheap to look at.
+_LONG_SECONDS = 0.1
+_GLANCE_SECONDS = 0.25
+_LOOK_SECONDS = 1.0
+# All of `running` is read when a worker died or a claim of one failed; this often in case that was not noticed.
+_THOROUGH_SECONDS = 30.0
 # A claim under way when its worker died is still carried out by the server, at the longest until its statement timeout
 # (5 s): the death is kept until that is over, or what it took would be rescued at the cost of an attempt.
 _AFTERMATH_SECONDS, _AFTERMATH_OF_CLAIM_SECONDS = 1.0, 6.0
-# What waits in a worker's hands behind a job that takes this long is taken back.
-_LONG_SECONDS = 0.1
 
 
 class Reconcile:
     """The comparison. It keeps nothing that its successor would miss."""
 
-    every = 1.0
+    every = _GLANCE_SECONDS
     at_once = True
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._last_look = 0.0
+        self._look_at = 0.0
+        self._thorough_at = 0.0
         self._died_at: dict[int, float] = {}
 
     def run(self, conn: Connection) -> None:
-        """One look."""
+        """One look, if the board gives a reason for one."""
         now = time.monotonic()
         dead = [cell for cell in self._board.dead() if cell.role == WORKER]
         living = [cell for cell in self._board.living() if cell.role == WORKER and cell.incarnation]
-        if not dead and now - self._last_look < _IDLE_SECONDS and not any(map(_holds, living)):
+        thorough = bool(dead) or any(cell.astray for cell in living) or now >= self._thorough_at
+        if not (thorough or (now >= self._look_at and any(cell.holds for cell in living)) or any(map(_blocks, living))):
             return
-        self._last_look = now
-        held: dict[int, list[Held]] = defaultdict(list)
+        self._look_at = now + _LOOK_SECONDS
         # The tables first, then the board: what was settled in between is refused by its fence.
-        incarnations = [cell.incarnation for cell in (*dead, *living)]
-        for row in leases.held(conn, incarnations) if incarnations else ():
-            held[row.worker_id].append(row)
+        held = self._held_by(conn, [*dead, *living], now) if thorough else self._held(conn, living)
         runnable = 0
         for cell in living:
             runnable += self._look_at_living(conn, cell, held[cell.incarnation])
@@ -63,6 +64,17 @@ class Reconcile:
         if runnable:
             # Of any pool: the workers of this one may all be busy.
             hints.hint(conn, runnable)
+
+    def _held_by(self, conn: Connection, cells: Sequence[Cell], now: float) -> dict[int, list[Held]]:
+        for cell in cells:
+            # Before the table is read: of a claim that fails from now on the next look will know.
+            cell.astray = cell.claiming
+        self._thorough_at = now + _THOROUGH_SECONDS
+        return _by_worker(leases.held_by(conn, [cell.incarnation for cell in cells]) if cells else ())
+
+    def _held(self, conn: Connection, living: Sequence[Cell]) -> dict[int, list[Held]]:
+        on_board = [entry.job_id for cell in living for entry in cell.entries() or () if entry.state != State.SETTLED]
+        return _by_worker(leases.held(conn, on_board) if on_board else ())
 
     def _look_at_living(self, conn: Connection, cell: Cell, held: Sequence[Held]) -> int:
         """Settles what can be settled beside a living worker; how many jobs may run again."""
@@ -186,9 +198,16 @@ def _release(conn: Connection, cell: Cell, rows: Sequence[Held]) -> int:
     return len(released)
 
 
-def _holds(cell: Cell) -> bool:
-    entries = cell.entries()
-    return entries is None or any(entry.state not in (State.SETTLED, State.REVOKED) for entry in entries)
+def _by_worker(rows: Iterable[Held]) -> dict[int, list[Held]]:
+    held: dict[int, list[Held]] = defaultdict(list)
+    for row in rows:
+        held[row.worker_id].append(row)
+    return held
+
+
+def _blocks(cell: Cell) -> bool:
+    """A long job runs, and others wait behind it."""
+    return _runs_long(cell, time.monotonic()) and cell.keeps_waiting
 
 
 def _runs_long(cell: Cell, now: float) -> bool:
