@@ -10,6 +10,11 @@ from bench.database import open_connection
 from sql import stats
 
 _LOOK_SECONDS = 0.1
+_BEGUN = "select case when is_called then last_value else 0 end from windlass.fence"
+_LEFT = """
+select exists (select from windlass.running)
+    or exists (select from windlass.ready where starts_with(kind, 'bench_') and run_at <= now())
+"""
 
 
 class Pool:
@@ -18,6 +23,7 @@ class Pool:
     def __init__(self, url: str, workers: int = 2, **settings: str) -> None:
         self._conn = open_connection(url)
         self._workers = workers
+        self._begun_before = self.begun()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "workerpool"],
             cwd=processes.ROOT,
@@ -52,18 +58,15 @@ class Pool:
         """Until no job waits or runs. Jobs that nobody will run would keep it waiting: see `wait_until_done`."""
         processes.wait_for(lambda: self._lives() and not stats.depths(self._conn), seconds, "drained", _LOOK_SECONDS)
 
-    def wait_until_done(self, count: int, seconds: float = 3600, after: int = 0) -> None:
-        """Until the pool's workers hold nothing and have begun `count` jobs; `after` is `begun()` before."""
+    def wait_until_done(self, count: int, seconds: float = 3600) -> None:
+        """Until this pool has run `count` jobs and none is left for it; other kinds and later jobs may be."""
         processes.wait_for(
-            lambda: self._lives() and self.begun() - after >= count and not self._running(),
-            seconds,
-            f"{count} jobs done",
-            _LOOK_SECONDS,
+            lambda: self._lives() and self._has_done(count), seconds, f"{count} jobs done", _LOOK_SECONDS
         )
 
     def begun(self) -> int:
         """How many claims there were so far. A sequence's last number costs nothing, where a count reads the table."""
-        row = self._conn.fetch_one("select case when is_called then last_value else 0 end from windlass.fence")
+        row = self._conn.fetch_one(_BEGUN)
         assert row is not None
         return int(row[0])
 
@@ -81,9 +84,12 @@ class Pool:
         """Seconds of a core that all its living processes have used."""
         return processes.cpu_seconds(processes.tree(self.process.pid))
 
-    def _running(self) -> bool:
-        row = self._conn.fetch_one("select exists (select from windlass.running)")
-        return bool(row and row[0])
+    def _has_done(self, count: int) -> bool:
+        # The look at the tables is dear where a million others wait, so it comes last.
+        if self.begun() - self._begun_before < count:
+            return False
+        row = self._conn.fetch_one(_LEFT)
+        return not (row and row[0])
 
     def _lives(self) -> bool:
         if self.process.poll() is not None:

@@ -29,7 +29,7 @@ share as (
     select ceil(n / %(size)s::float8)::int as number, max(finished_at) as until, count(*) as jobs
     from numbered group by 1
 )
-select jobs / nullif(extract(epoch from until - lag(until, 1, begun.at) over (order by number)), 0)::float8
+select jobs / greatest(extract(epoch from until - lag(until, 1, begun.at) over (order by number)), 0.001)::float8
 from share, begun order by number
 """
 _BY_SECOND = """
@@ -55,15 +55,17 @@ def span(url: str, count: int, since: str = "-infinity") -> tuple[float, int]:
     return count / max(seconds, 1e-6), workers
 
 
-def steady(url: str, since: str = "-infinity", cut: float = 0.1) -> float:
-    """Jobs per second without the first and the last tenth of the time, when workers start and run dry."""
+def steady(url: str, count: int, since: str = "-infinity", cut: float = 0.1) -> float:
+    """As `span`, without the first and the last tenth of the time, when workers start and run dry."""
+    whole, _ = span(url, count, since)
     rows = _rows(url, _STEADY, since=since, cut=cut)
-    return float(rows[0][0] or 0.0) if rows else 0.0
+    # A handful of jobs is settled at once, and has no middle.
+    return float(rows[0][0]) if rows and rows[0][0] else whole
 
 
 def successive(url: str, size: int) -> list[float]:
     """Jobs per second of the first `size` jobs to be done, of the next, and so on."""
-    return [float(rate or 0.0) for (rate,) in _rows(url, _SUCCESSIVE, size=size)]
+    return [float(rate) for (rate,) in _rows(url, _SUCCESSIVE, size=size)]
 
 
 def by_second(url: str) -> list[tuple[int, int]]:

@@ -59,11 +59,12 @@ class Report:
             "plots": {},
         }
 
-    def server(self, url: str, **more: str) -> None:
-        """Notes version and settings of the server at `url`; a server of the same version is noted once."""
-        noted = {**server_settings(url), **more}
+    def server(self, url: str) -> str:
+        """Notes version and settings of the server at `url`, and returns the version; the same is noted once."""
+        noted = server_settings(url)
         if noted not in self.document["servers"]:
             self.document["servers"].append(noted)
+        return noted["version"]
 
     def add(self, case: Mapping[str, Any], numbers: Mapping[str, float], table: str = "") -> None:
         """One round of a case. Rounds of the same case become one row, with medians, of the table so named."""
