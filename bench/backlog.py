@@ -9,6 +9,8 @@ ratio is to the empty database of the same round.
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
 from typing import NamedTuple
 
 from bench import database, history, rates, report
@@ -62,6 +64,9 @@ def foreign(count: int) -> Around:
     return Around(f"{count:,} of a foreign kind at the head", prepare)
 
 
+NOTHING = Around("nothing", lambda _: None)
+
+
 def drain(url: str, around: Around, count: int, workers: int) -> float:
     """Jobs per second of `count` jobs more, in a database that is prepared."""
     for job in around.jobs:
@@ -75,16 +80,24 @@ def drain(url: str, around: Around, count: int, workers: int) -> float:
 
 
 def compare(
-    server: database.Server, url: str, around: Around, postgresql: str, found: report.Report, asked: Namespace
+    server: database.Server,
+    prepared: Sequence[tuple[Around, str]],
+    version: str,
+    found: report.Report,
+    asked: Namespace,
 ) -> None:
-    """Rounds of an empty database and the prepared one, in turn."""
-    around.prepare(url)
+    """Prepares databases, then drains the same jobs from an empty one and from each of them, in turn."""
+    for around, url in prepared:
+        around.prepare(url)
+        # Autovacuum would come in the middle of what is measured.
+        history.vacuum(url)
     for _ in range(asked.rounds):
         with server.fresh() as empty_url:
-            empty = drain(empty_url, Around("", lambda _: None), asked.jobs, asked.workers)
-        rate = drain(url, around, asked.jobs, asked.workers)
-        numbers = {"% of empty": 100 * rate / empty, "jobs/s": rate, "empty jobs/s": empty}
-        found.add({"PostgreSQL": postgresql, "around": around.name}, numbers)
+            empty = drain(empty_url, NOTHING, asked.jobs, asked.workers)
+        for around, url in prepared:
+            rate = drain(url, around, asked.jobs, asked.workers)
+            numbers = {"% of empty": 100 * rate / empty, "jobs/s": rate, "empty jobs/s": empty}
+            found.add({"PostgreSQL": version, "around": around.name}, numbers)
 
 
 def main() -> None:
@@ -101,21 +114,21 @@ def main() -> None:
         bin_dirs=(",/usr/lib/postgresql/15/bin", ""),
     )
     found = report.Report("backlog", asked)
-    alone = [
+    waiting = [
         scheduled(asked.scheduled),
         many_queues(asked.queues),
         many_priorities(asked.priorities),
         foreign(asked.foreign),
     ]
     for bin_dir in database.bin_dirs(asked.bin_dirs):
-        with database.server(bin_dir) as server:
+        with database.server(bin_dir or asked.bin_dir) as server:
             version = found.server(server.url)
-            for around in alone:
-                with server.fresh() as url:
-                    compare(server, url, around, version, found, asked)
+            with ExitStack() as opened:
+                urls = [opened.enter_context(server.fresh()) for _ in waiting]
+                compare(server, list(zip(waiting, urls, strict=True)), version, found, asked)
             with server.fresh() as url:
-                for before, last in zip((0, *asked.history), asked.history, strict=False):
-                    compare(server, url, finished(before + 1, last), version, found, asked)
+                for before, last in pairwise((0, *asked.history)):
+                    compare(server, [(finished(before + 1, last), url)], version, found, asked)
     found.finish()
 
 
