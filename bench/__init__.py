@@ -17,7 +17,7 @@ command, the rest says how it is measured and what should come out; RESULTS.md r
     `.cpu_seconds()`, `.private_mib()`; TERM at the end of the `with` block.
 `web.Web(url, processes=2)` is `windlass web` on a free port: `.url`, `.host`, `.port`.
 `rates` reads from `done` how fast a database was drained, `history` writes finished jobs by the million, `stamps` hears
-    from handlers when they started.
+    from handlers when they started, `processes` knows waiting, memory and processor time.
 
 `python -m bench.results` writes RESULTS.md and bench/plots/*.svg from bench/results/*.json (needs the extra `bench`).
 """

@@ -36,6 +36,7 @@ _BY_SECOND = """
 select floor(extract(epoch from finished_at - (select min(started_at) from windlass.done)))::int as second, count(*)
 from windlass.done where status = 'succeeded' group by 1 order by 1
 """
+_SHORT_SECONDS = 0.5
 _NOW = "select now()::text"
 
 
@@ -58,8 +59,10 @@ def span(url: str, count: int, since: str = "-infinity") -> tuple[float, int]:
 def steady(url: str, count: int, since: str = "-infinity", cut: float = 0.1) -> float:
     """As `span`, without the first and the last tenth of the time, when workers start and run dry."""
     whole, _ = span(url, count, since)
-    rows = _rows(url, _STEADY, since=since, cut=cut)
     # A handful of jobs is settled at once, and has no middle.
+    if count < whole * _SHORT_SECONDS:
+        return whole
+    rows = _rows(url, _STEADY, since=since, cut=cut)
     return float(rows[0][0]) if rows and rows[0][0] else whole
 
 

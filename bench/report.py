@@ -150,6 +150,8 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory, 1),
         "kernel": platform.release(),
+        # Who else was at work: the bench itself has hardly begun.
+        "load_before": round(os.getloadavg()[0], 2),
     }
 
 

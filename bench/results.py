@@ -71,6 +71,7 @@ def _facts(document: Mapping[str, Any]) -> str:
         f"{document['at'][:10]}",
         f"commit {document['commit']}",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}",
+        f"load before {machine['load_before']}",
         f"Python {document['python']}",
         *map(_server, document["servers"]),
     ]

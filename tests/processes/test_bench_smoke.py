@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.database import open_connection
 from support.processes import ROOT
+
+from bench import database
 
 # What is no question; the peers are other people's programs, which a test run does not install.
 _FRAMEWORK = {"results"}
@@ -43,3 +46,17 @@ def test_a_bench_works_and_keeps_what_it_found(question: str, server_url: str, t
         assert server["fsync"] == server["synchronous_commit"] == "on"
     for figure in kept["plots"].values():
         assert all(len(point) == 2 for line in figure["lines"].values() for point in line)
+
+
+def test_a_job_in_no_state_ends_the_bench(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", server_url)
+
+    def lose_a_job() -> None:
+        with database.server() as server, server.fresh() as url:
+            database.fill(url, 1)
+            connection = open_connection(url)
+            connection.execute("delete from windlass.ready")
+            connection.close()
+
+    with pytest.raises(SystemExit, match="the invariants do not hold"):
+        lose_a_job()
