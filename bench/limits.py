@@ -1,9 +1,11 @@
 """What does a limit cost, and what do a million clients do to it? `python -m bench.limits --clients 1000000`
 
-In one process and one thread, without HTTP around it and without a database. Microseconds are of one request.
+In one process and one thread, without HTTP around it and without a database. Microseconds are of one request. Some
+clients reach their limit, then so many others ask once each: none of these may be refused, memory may not grow, and
+those at their limit should stay refused. A client that is forgotten begins a new window; `crowds` counts them where
+ever more clients share the table, up to all of its places.
 """
 
-import argparse
 import os
 import time
 from collections.abc import Iterable
@@ -11,8 +13,10 @@ from ipaddress import ip_network
 
 from app.addresses import client_address, client_key
 from app.rate_table import SETS, WAYS, RateTable
+from bench import report
 
 _LIMIT = 600
+_CROWDS = (40_000, 60_000, 80_000, 100_000, SETS * WAYS)
 _TRUSTED = (ip_network("10.0.0.0/24"), ip_network("2001:db8::/48"))
 
 
@@ -46,29 +50,40 @@ def walked(count: int) -> float:
 
 
 def main() -> None:
-    """Prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, default=1_000_000)
-    count = parser.parse_args().clients
+    """Prints a line per figure."""
+    asked = report.asked(__doc__, rounds=(1, 1), clients=(1_000_000, 2_000), crowds=(_CROWDS, (1_000,)))
+    found = report.Report("limits", asked)
+    for _ in range(asked.rounds):
+        _measure(asked.clients, asked.crowds, found)
+    found.finish()
 
+
+def _measure(count: int, crowds: tuple[int, ...], found: report.Report) -> None:
     table = RateTable(_LIMIT)
     busy = [b"busy %d" % number for number in range(100)]
-    print(f"{SETS} sets of {WAYS} places, {table.size / 2**20:g} MiB; {len(busy)} clients at their limit of {_LIMIT}")
     known, _ = spend(table, (client for _ in range(_LIMIT) for client in busy))
-    print(f"a client that is known: {known:.1f} µs")
     before = resident()
     fresh, refused = spend(table, numbered(0, count))
-    print(f"{count:,} clients that ask once: {fresh:.1f} µs each, {refused} of them refused")
-    print(f"memory grew by {(resident() - before) / 2**20:.1f} MiB")
+    grown = (resident() - before) / 2**20
     _, still = spend(table, busy)
-    print(f"of those at their limit {still} of {len(busy)} are still refused")
-    print(f"the address behind a proxy: {walked(100_000):.1f} µs")
-    for others in (40_000, 60_000, 80_000, 100_000, 131_072):
+    found.add(
+        {"clients": count},
+        {
+            "µs for one that is known": known,
+            "µs for one that is new": fresh,
+            "µs to find the address behind a proxy": walked(min(count, 100_000)),
+            "MiB grown": grown,
+            "innocent refused": refused,
+            "at their limit": len(busy),
+            "still refused": still,
+        },
+    )
+    for others in crowds:
         crowd = RateTable(1)
         spend(crowd, numbered(0, others))
         # The youngest first: whoever begins anew takes the place of the oldest, which is gone or no longer needed.
         _, kept = spend(crowd, reversed(list(numbered(0, others))))
-        print(f"of {others:,} clients in a minute {others - kept:,} were forgotten")
+        found.add({"clients that ask once in a minute": others}, {"forgotten": others - kept}, "crowds")
 
 
 if __name__ == "__main__":

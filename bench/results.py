@@ -1,0 +1,109 @@
+"""`python -m bench.results` writes RESULTS.md and plots/*.svg from results/*.json. No number is typed by hand.
+
+What is said about a question is its module's docstring, so it stands beside the code that measures it.
+"""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import report
+
+HERE = Path(__file__).parent
+PAGE = HERE / "RESULTS.md"
+# As one would ask them; a question that is not here comes last.
+ORDER = (
+    "peers",
+    "drain",
+    "handlers",
+    "sustained",
+    "held",
+    "backlog",
+    "pickup",
+    "post",
+    "bulk",
+    "long_job",
+    "idle",
+    "memory",
+    "lists",
+    "barrier",
+    "limits",
+)
+_HEAD = """\
+# Results
+
+Written by `python -m bench.results` from `bench/results/*.json`; no number here is typed by hand. Every figure names
+its command, machine, date and the commit it was measured on (`+`: with changes not committed). Where there were several
+rounds a row shows their medians, and the rounds of its first number beside it. Server, workers, producers and the bench
+itself share the cores; the machine is shared, too, so differences under 20 % are noise. After each round the
+invariants' checker looked at every job of the database, and found nothing, or there would be no figure.
+"""
+
+
+def documents(folder: Path = report.RESULTS) -> list[dict[str, Any]]:
+    """What was kept, in order."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return sorted(found, key=lambda document: _place(document["question"]))
+
+
+def page(found: Sequence[Mapping[str, Any]]) -> str:
+    """RESULTS.md."""
+    return "\n".join([_HEAD, *map(_section, found)])
+
+
+def _section(document: Mapping[str, Any]) -> str:
+    title, _, prose = _docstring(document["question"]).partition("\n")
+    lines = [f"## {title.partition('?')[0]}?", ""]
+    if prose.strip():
+        lines += [prose.strip(), ""]
+    lines += [_facts(document), "", report.tables(document)]
+    for name, figure in document["plots"].items():
+        lines += [f"![{figure['title']}](plots/{name}.svg)", ""]
+    return "\n".join(lines)
+
+
+def _facts(document: Mapping[str, Any]) -> str:
+    machine = document["machine"]
+    facts = [
+        f"`{document['command']}`",
+        f"{document['at'][:10]}",
+        f"commit {document['commit']}",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}",
+        f"load before {machine['load_before']}",
+        f"Python {document['python']}",
+        *map(_server, document["servers"]),
+    ]
+    return "; ".join(facts) + "."
+
+
+def _server(settings: Mapping[str, str]) -> str:
+    rest = ", ".join(f"{name} {value}" for name, value in settings.items() if name != "version")
+    return f"PostgreSQL {settings['version']} ({rest})"
+
+
+def _docstring(question: str) -> str:
+    path = HERE / f"{question}.py"
+    if not path.exists():
+        path = HERE / question / "__init__.py"
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or question
+
+
+def _place(question: str) -> tuple[int, str]:
+    return (ORDER.index(question) if question in ORDER else len(ORDER), question)
+
+
+def main() -> None:
+    """Writes the page and its figures."""
+    from bench import plots
+
+    found = documents()
+    PAGE.write_text(page(found), encoding="utf-8")
+    for document in found:
+        for name, figure in document["plots"].items():
+            plots.draw(name, figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Every bench works, at sizes that take a moment; how fast is not a test's business."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.database import open_connection
+from support.processes import ROOT
+
+from bench import database
+
+# What is no question; the peers are other people's programs, which a test run does not install.
+_FRAMEWORK = {"results"}
+QUESTIONS = sorted(
+    path.stem
+    for path in (ROOT / "bench").glob("*.py")
+    if '__name__ == "__main__"' in path.read_text() and path.stem not in _FRAMEWORK
+)
+_FACTS = {"question", "command", "at", "commit", "machine", "python", "servers", "options", "rows", "plots"}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_bench_works_and_keeps_what_it_found(question: str, server_url: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", f"bench.{question}", "--smoke", "--out", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": server_url},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    kept = json.loads((tmp_path / f"{question}.json").read_text())
+    assert kept.keys() >= _FACTS
+    assert kept["question"] == question
+    assert kept["command"] == f"python -m bench.{question} --smoke"
+    assert kept["rows"]
+    for row in kept["rows"]:
+        assert row["rounds"]
+        assert row["median"].keys() == row["rounds"][0].keys()
+    for server in kept["servers"]:
+        assert server["fsync"] == server["synchronous_commit"] == "on"
+    for figure in kept["plots"].values():
+        assert all(len(point) == 2 for line in figure["lines"].values() for point in line)
+
+
+def test_a_job_in_no_state_ends_the_bench(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", server_url)
+
+    def lose_a_job() -> None:
+        with database.server() as server, server.fresh() as url:
+            database.fill(url, 1)
+            connection = open_connection(url)
+            connection.execute("delete from windlass.ready")
+            connection.close()
+
+    with pytest.raises(SystemExit, match="the invariants do not hold"):
+        lose_a_job()
