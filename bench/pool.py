@@ -18,15 +18,18 @@ select exists (select from windlass.running)
 
 
 class Pool:
-    """`python -m workerpool` on the database at `url`, with the kinds of bench.kinds. `settings` are variables."""
+    """`python -m workerpool` on the database at `url`, with the kinds of bench.kinds. `settings` are variables; of a
+    `silent` one nobody wants to read what goes wrong.
+    """
 
-    def __init__(self, url: str, workers: int = 2, **settings: str) -> None:
+    def __init__(self, url: str, workers: int = 2, *, silent: bool = False, **settings: str) -> None:
         self._conn = open_connection(url)
         self._workers = workers
         self._begun_before = self.begun()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "workerpool"],
             cwd=processes.ROOT,
+            stderr=subprocess.DEVNULL if silent else None,
             env=processes.environment(
                 **{
                     "DATABASE_URL": url,
@@ -52,17 +55,15 @@ class Pool:
 
     def wait_until_ready(self) -> None:
         """Until every worker has registered."""
-        processes.wait_for(lambda: self._lives() and len(self.worker_pids()) == self._workers, 60, "all workers work")
+        processes.wait_for(lambda: self.lives() and len(self.worker_pids()) == self._workers, 60, "all workers work")
 
     def wait_until_drained(self, seconds: float = 3600) -> None:
         """Until no job waits or runs. Jobs that nobody will run would keep it waiting: see `wait_until_done`."""
-        processes.wait_for(lambda: self._lives() and not stats.depths(self._conn), seconds, "drained", _LOOK_SECONDS)
+        processes.wait_for(lambda: self.lives() and not stats.depths(self._conn), seconds, "drained", _LOOK_SECONDS)
 
     def wait_until_done(self, count: int, seconds: float = 3600) -> None:
         """Until this pool has run `count` jobs and none is left for it; other kinds and later jobs may be."""
-        processes.wait_for(
-            lambda: self._lives() and self._has_done(count), seconds, f"{count} jobs done", _LOOK_SECONDS
-        )
+        processes.wait_for(lambda: self.lives() and self._has_done(count), seconds, f"{count} jobs done", _LOOK_SECONDS)
 
     def begun(self) -> int:
         """How many claims there were so far. A sequence's last number costs nothing, where a count reads the table."""
@@ -91,7 +92,8 @@ class Pool:
         row = self._conn.fetch_one(_LEFT)
         return not (row and row[0])
 
-    def _lives(self) -> bool:
+    def lives(self) -> bool:
+        """True. Raises SystemExit when it has ended by itself."""
         if self.process.poll() is not None:
             raise SystemExit(f"the pool ended by itself, with {self.process.returncode}")
         return True

@@ -19,6 +19,13 @@ class Stamp(NamedTuple):
     wall: int
 
 
+class Run(NamedTuple):
+    """One start of a handler."""
+
+    job: str
+    pid: int
+
+
 class Stamps:
     """The file; `variables` tells a pool of it."""
 
@@ -30,9 +37,14 @@ class Stamps:
         """The first start of each job, by id."""
         found: dict[str, Stamp] = {}
         for line in self._path.read_text().splitlines():
-            job, monotonic, wall = line.split()
+            job, monotonic, wall, _ = line.split()
             found.setdefault(job, Stamp(int(monotonic), int(wall)))
         return found
+
+    def runs(self) -> list[Run]:
+        """Every start, in the order they were written."""
+        words = [line.split() for line in self._path.read_text().splitlines()]
+        return [Run(job, int(pid)) for job, _, _, pid in words]
 
     def count(self) -> int:
         """How many lines were written."""
@@ -54,4 +66,4 @@ def write(job_id: str) -> None:
     pid = os.getpid()
     if pid not in _descriptors:
         _descriptors[pid] = os.open(os.environ[_VARIABLE], os.O_WRONLY | os.O_APPEND)
-    os.write(_descriptors[pid], b"%s %d %d\n" % (job_id.encode(), monotonic, wall))
+    os.write(_descriptors[pid], b"%s %d %d %d\n" % (job_id.encode(), monotonic, wall, pid))
