@@ -105,7 +105,9 @@ class Report:
         if self._out:
             self._out.mkdir(parents=True, exist_ok=True)
             path = self._out / f"{self.document['question']}.json"
-            path.write_text(json.dumps(self.document, indent=1) + "\n", encoding="utf-8")
+            # A line for each fact: a figure's points would take thousands.
+            facts = (f"{json.dumps(name)}: {json.dumps(fact)}" for name, fact in self.document.items())
+            path.write_text("{\n" + ",\n".join(facts) + "\n}\n", encoding="utf-8")
 
 
 def tables(document: Mapping[str, Any]) -> str:

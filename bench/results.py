@@ -38,7 +38,7 @@ Written by `python -m bench.results` from `bench/results/*.json`; no number here
 its command, machine, date and the commit it was measured on (`+`: with changes not committed). Where there were several
 rounds a row shows their medians, and the rounds of its first number beside it. Server, workers, producers and the bench
 itself share the cores; the machine is shared, too, so differences under 20 % are noise. After each round the
-invariants' checker looked at every job of the database, and found nothing, or there would be no figure.
+invariants' checker looked at every job of its database, and found nothing, or there would be no figure.
 """
 
 

@@ -10,7 +10,8 @@ import pytest
 from support.database import open_connection
 from support.processes import ROOT
 
-from bench import database
+from bench import database, rates
+from bench.pool import Pool
 
 # What is no question; the peers are other people's programs, which a test run does not install.
 _FRAMEWORK = {"results"}
@@ -60,3 +61,20 @@ def test_a_job_in_no_state_ends_the_bench(server_url: str, monkeypatch: pytest.M
 
     with pytest.raises(SystemExit, match="the invariants do not hold"):
         lose_a_job()
+
+
+def test_jobs_that_did_not_succeed_are_no_figure(database_url: str) -> None:
+    database.fill(database_url, 2)
+    with pytest.raises(SystemExit, match="0 of 2 jobs succeeded"):
+        rates.span(database_url, 2)
+
+
+def test_a_pool_that_ends_by_itself_ends_the_bench(database_url: str) -> None:
+    database.fill(database_url, 1)
+
+    def drain() -> None:
+        with Pool(database_url, WORKER_QUEUES="no name!") as pool:
+            pool.wait_until_drained()
+
+    with pytest.raises(SystemExit, match="the pool ended by itself, with 1"):
+        drain()
