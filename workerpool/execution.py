@@ -36,6 +36,7 @@ def run(
     registry: Registry,
     interrupts: Interrupts,
     *,
+    began: float,
     deadline: float,
     follow_ups: FollowUps,
     is_cancelled: Callable[[], bool],
@@ -43,8 +44,8 @@ def run(
 ) -> Ending:
     """Runs `job` to its end. Only errors of our own come out as exceptions.
 
-    `deadline` is a reading of `time.monotonic()`. `follow_ups` collects what the handler enqueues, `is_cancelled` reads
-    the board, `report` stores progress.
+    `began` and `deadline` are readings of `time.monotonic()`. `follow_ups` collects what the handler enqueues,
+    `is_cancelled` reads the board, `report` stores progress.
     """
     kind = registry.get(job.kind)
     assert kind.handler is not None
@@ -56,8 +57,11 @@ def run(
         follow_ups.add,
     )
     try:
-        with interrupts.armed(deadline):
+        try:
+            interrupts.arm(deadline, began)
             returned = kind.handler(_payload(job, registry), context)
+        finally:
+            interrupts.disarm()
     except ToldToLeave:
         return Ending(Released())
     except DeadlineReached:

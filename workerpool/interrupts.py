@@ -9,7 +9,7 @@ import time
 
 # Under `signal.getsignal`, which makes an enum of the answer: 0.1 µs a job instead of 2.5.
 from _signal import getsignal  # type: ignore[import-not-found]
-from types import FrameType, TracebackType
+from types import FrameType
 
 
 class Interrupt(BaseException):
@@ -38,38 +38,31 @@ class Interrupts:
         signal.signal(signal.SIGALRM, self._alarm)
         signal.signal(signal.SIGQUIT, self._on_quit)
 
-    def armed(self, deadline: float) -> "Interrupts":
-        """Inside `with`, DeadlineReached is raised at `deadline`, a reading of `time.monotonic()`, and ToldToLeave when
-        QUIT comes (or came before).
+    def arm(self, deadline: float, now: float) -> None:
+        """From now on DeadlineReached is raised at `deadline`, a reading of `time.monotonic()`, and ToldToLeave when
+        QUIT comes (or came before). Call it inside a `try`, and `disarm` in its `finally`.
         """
         self._deadline = deadline
-        return self
-
-    def __enter__(self) -> None:
         # A handler may have set one of its own; without ours the next job would have no deadline.
         if getsignal(signal.SIGALRM) is not self._alarm:
             signal.signal(signal.SIGALRM, self._alarm)
         self._armed = True
-        self._set_timer()
+        # Set at each job, since a handler may have used it, and not cleared: when no job runs it does nothing.
+        signal.setitimer(signal.ITIMER_REAL, max(deadline - now, 0.001))
         if self.leaving:
             self._raise(ToldToLeave)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # An interrupt may still arrive on this very line; it is raised, and the caller takes it for the handler's.
-        # Either disarms, so none comes after that. The timer goes on: the next job sets it anew, else it does nothing.
+    def disarm(self) -> None:
+        """None is raised any more. One may still be on this very line: the caller takes it for the handler's."""
         self._armed = False
 
-    def _set_timer(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, max(self._deadline - time.monotonic(), 0.001))
-
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
-        if time.monotonic() >= self._deadline:
+        early = self._deadline - time.monotonic()
+        if early <= 0:
             self._raise(DeadlineReached)
         elif self._armed:
             # It was the timer of the job before.
-            self._set_timer()
+            signal.setitimer(signal.ITIMER_REAL, max(early, 0.001))
 
     def _on_quit(self, _number: int, _frame: FrameType | None) -> None:
         self.leaving = True

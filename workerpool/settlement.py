@@ -6,7 +6,6 @@ success with follow-ups: the steward could settle it, but knows nothing of what 
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 
 from sql import hints, leases
@@ -39,15 +38,17 @@ class Settlement:
         self._kept: list[tuple[int, Claimed, str | None]] = []
         self._kept_since = 0.0
 
-    def settle(self, index: int, job: Claimed, outcome: Outcome, follow_ups: Sequence[Prepared] = ()) -> None:
+    def settle(
+        self, index: int, job: Claimed, outcome: Outcome, follow_ups: Sequence[Prepared] = (), *, ended: float
+    ) -> None:
         """Writes, or keeps for `flush`, the outcome of the batch's entry `index`; a Succeeded or Dead together with its
         `follow_ups`. Raises Abandoned.
         """
         if isinstance(outcome, Succeeded) and not follow_ups:
-            self._succeeded(index, job, outcome.result)
+            self._succeeded(index, job, outcome.result, ended)
             return
         # Writing the outcome may have to wait for the database; that is no reason to be killed.
-        self._cell.disarm()
+        self._cell.disarm(ended)
         lease = Lease(job.id, int(job.fence))
         match outcome:
             case Succeeded(result):
@@ -75,12 +76,12 @@ class Settlement:
                 raise TypeError(f"not an outcome: {outcome!r}")
         self._cell.settled(index)
 
-    def _succeeded(self, index: int, job: Claimed, result: str | None) -> None:
-        if not self._cell.finish(index, None if result is None else result.encode()):
+    def _succeeded(self, index: int, job: Claimed, result: str | None, ended: float) -> None:
+        if not self._cell.finish(index, None if result is None else result.encode(), now=ended):
             self._ack([(index, job, result)])
             return
         if not self._kept:
-            self._kept_since = time.monotonic()
+            self._kept_since = ended
         self._kept.append((index, job, result))
 
     def due(self, now: float) -> bool:

@@ -185,7 +185,7 @@ class Worker:
     def _run(self, queue: str, index: int, job: Claimed) -> None:
         began = time.monotonic()
         deadline = began + float(job.timeout_seconds)
-        if not self._cell.start(index, kill_at=deadline + KILL_AFTER_SECONDS):
+        if not self._cell.start(index, now=began, kill_at=deadline + KILL_AFTER_SECONDS):
             # It was revoked: the steward gives it back.
             return
         self._tally.started(job.kind, float(job.waited_seconds))
@@ -194,6 +194,7 @@ class Worker:
             queue,
             self._registry,
             self._interrupts,
+            began=began,
             deadline=deadline,
             follow_ups=FollowUps(self._registry, self._settings.job_timeout_seconds),
             is_cancelled=self._is_cancelled,
@@ -206,7 +207,7 @@ class Worker:
         self._ran += 1
         if self._verbose:
             log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
-        self._settlement.settle(index, job, outcome, follow_ups)
+        self._settlement.settle(index, job, outcome, follow_ups, ended=ended)
         if self._settlement.due(ended):
             self._settlement.flush()
 

@@ -1,6 +1,7 @@
 """The steward's comparison of tables and board, one look at a time."""
 
 import os
+import time
 
 import pytest
 from support.work import add, add_many, claim, lease_of, look, register
@@ -32,7 +33,7 @@ def test_what_was_revoked_and_could_not_be_released_is_released_at_the_next_look
     add_many(connection, 2)
     batch = [lease_of(claimed) for claimed in claim(connection, cell.incarnation, limit=2)]
     cell.begin([(lease.id, lease.fence) for lease in batch])
-    assert cell.start(0, kill_at=0.0)
+    assert cell.start(0, now=time.monotonic(), kill_at=0.0)
     monkeypatch.setattr(reconcile, "_LONG_SECONDS", 0.0)
 
     # The database goes away between the board's word and its own.
@@ -90,7 +91,7 @@ def test_what_is_on_the_board_is_found_without_reading_all_that_runs(
     job_id = add(connection)
     (lease,) = [lease_of(claimed) for claimed in claim(connection, cell.incarnation)]
     cell.begin([(lease.id, lease.fence)])
-    assert cell.start(0, kill_at=0.0)
+    assert cell.start(0, now=time.monotonic(), kill_at=0.0)
     connection.execute("update windlass.running set cancel_requested = true")
     monkeypatch.setattr(reconcile.leases, "held_by", _away)
     steward.run(connection)

@@ -40,9 +40,9 @@ def _write(cell: Cell) -> None:
         fences = [batch * _PER_BATCH + n for n in range(size)]
         cell.begin([(_job_id(fence), fence) for fence in fences])
         for index, fence in enumerate(fences):
-            if not cell.start(index, kill_at=float(fence)):
+            if not cell.start(index, now=time.monotonic(), kill_at=float(fence)):
                 continue
-            if index % 4 == 0 or not cell.finish(index, _result(fence)) or index % 3 == 0:
+            if index % 4 == 0 or not cell.finish(index, _result(fence), now=time.monotonic()) or index % 3 == 0:
                 cell.settled(index)
         for index in range(size):
             cell.settled(index)
@@ -148,9 +148,9 @@ def waits(_times: int) -> dict[str, object]:
     board = Board.create(2)
     steps: dict[str, Callable[[Cell], object]] = {
         "begin": lambda cell: cell.begin([("a", 1), ("b", 2)]),
-        "start during a revocation": lambda cell: cell.start(0, kill_at=0.0),
-        "finish with a result": lambda cell: cell.finish(0, b"done"),
-        "end when it is to be killed": lambda cell: cell.disarm(),
+        "start during a revocation": lambda cell: cell.start(0, now=time.monotonic(), kill_at=0.0),
+        "finish with a result": lambda cell: cell.finish(0, b"done", now=time.monotonic()),
+        "end when it is to be killed": lambda cell: cell.disarm(time.monotonic()),
     }
     seen: dict[str, object] = {}
     cell = board.open_cell(1, WORKER)
@@ -189,9 +189,9 @@ def revokes(times: int) -> dict[str, object]:
         if pid == 0:
             mine = []
             for index, fence in enumerate(fences):
-                if cell.start(index, kill_at=0.0):
+                if cell.start(index, now=time.monotonic(), kill_at=0.0):
                     mine.append(fence)
-                    cell.finish(index, None)
+                    cell.finish(index, None, now=time.monotonic())
             os.write(tell, json.dumps(mine).encode())
             os._exit(0)
         cell.pid = pid

@@ -113,7 +113,7 @@ def deaf(cell: Cell, inbox: Inbox, _board: Board) -> int:
     """Holds a job and reacts to nothing."""
     cell.incarnation = 1000 + cell.slot
     cell.begin([("a", 1), ("b", 2)])
-    cell.start(0, kill_at=0.0)
+    cell.start(0, now=time.monotonic(), kill_at=0.0)
     _get_ready(cell)
     while True:
         inbox.wait(None)
@@ -126,7 +126,7 @@ def overruns_once(cell: Cell, inbox: Inbox, board: Board) -> int:
     cell.incarnation = 1000
     cell.begin([("a", 1)])
     _get_ready(cell)
-    cell.start(0, kill_at=time.monotonic() + 0.5)
+    cell.start(0, now=time.monotonic(), kill_at=time.monotonic() + 0.5)
     return _is_stuck()
 
 
@@ -146,9 +146,9 @@ def keeps_its_deadlines(cell: Cell, inbox: Inbox, _board: Board) -> int:
     cell.begin([(str(n), n) for n in range(100)])
     _get_ready(cell)
     for index in range(10):
-        cell.start(index, kill_at=time.monotonic() + 0.4)
+        cell.start(index, now=time.monotonic(), kill_at=time.monotonic() + 0.4)
         _pass(0.1)
-        cell.finish(index, None)
+        cell.finish(index, None, now=time.monotonic())
     note("done", pid=os.getpid())
     while not _hear(cell, inbox):
         inbox.wait(None)

@@ -1,6 +1,7 @@
 """Rules of the board as a whole, and of one cell's life on it."""
 
 import os
+import time
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_a_reopened_cell_knows_nothing_of_its_former_child(board: Board) -> None
     cell.incarnation, cell.ready, cell.kill_at, cell.lost = 41, True, 3.0, True
     cell.boot_error = "bad import"
     cell.begin([("a", 7)])
-    cell.start(0, kill_at=9.0)
+    cell.start(0, now=time.monotonic(), kill_at=9.0)
     cell.bury("exited with code 9", cause="crashed")
     cell.free()
     again = _worker(board, 2)
