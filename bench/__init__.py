@@ -19,5 +19,7 @@ command, the rest says how it is measured and what should come out; RESULTS.md r
 `rates` reads from `done` how fast a database was drained, `history` writes finished jobs by the million, `stamps` hears
     from handlers when they started, `processes` knows waiting, memory and processor time.
 
+`bench.peers` asks other people's queues beside ours, by adapters of its own; what it installs goes to the user's cache.
+
 `python -m bench.results` writes RESULTS.md and bench/plots/*.svg from bench/results/*.json (needs the extra `bench`).
 """

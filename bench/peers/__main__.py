@@ -1,6 +1,7 @@
 """The rounds, and what is shown of them."""
 
 import argparse
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from bench.peers.catalog import OURS, PEERS, Peer
 from bench.peers.questions import Sizes, answers
 from bench.peers.tools import Tools
 
-_TIMES = f"{OURS.name} is times as fast"
+_TIMES = f"{OURS.name} ÷ it"
 _TABLES = {
     "Drain": ("drained/s", "by the database's clock", _TIMES),
     "Enqueue": ("one by one/s", "in bulk/s"),
@@ -62,7 +63,7 @@ def _round(
     for peer in chosen:
         try:
             answered[peer] = answers(peer, tools, server, folder, _sizes(peer, asked))
-        except SystemExit as failure:
+        except (SystemExit, subprocess.TimeoutExpired) as failure:
             if peer is OURS:
                 raise
             print(f"LEFT OUT: {failure}", flush=True)

@@ -12,7 +12,7 @@ _PACKAGES = _HERE / "package.json"
 
 
 class Tools:
-    """The programs that run adapters, in `folder`; by default in the user's cache, since they are some 700 MB."""
+    """The programs that run adapters, in `folder`; by default in the user's cache, since they are some 350 MB."""
 
     def __init__(self, folder: str = "") -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
