@@ -12,13 +12,15 @@ from collections.abc import Sequence
 
 from sql import leases
 from sql.connection import Connection
-from sql.leases import START, Pick, Stream
+from sql.leases import START, Pick
 from sql.rows import Claimed
 
 # A scan may take a twentieth of the time, never comes twice within 20 ms, and is put off for a second at most.
 _SCAN_GAP_SECONDS = 0.020
 _SCAN_GAP_FACTOR = 20
 _LONGEST_GAP_SECONDS = 1.0
+# So many streams that are empty are still asked, each for the price of an index lookup.
+_REMEMBERED = 32
 
 
 class Lane:
@@ -27,7 +29,7 @@ class Lane:
     def __init__(self, queue: str, kinds: Sequence[str]) -> None:
         self.queue = queue
         self._kinds = kinds
-        self._streams: list[Stream] = []
+        self._streams: list[tuple[str, int]] = []
         self._cursors: dict[tuple[str, int], tuple[str, str]] = {}
         self._turn = 0
         self._served: dict[tuple[str, int], int] = {}
@@ -38,21 +40,31 @@ class Lane:
     def claim(self, conn: Connection, worker_id: int, limit: int, hinted: bool = False) -> list[Claimed]:
         """Up to `limit` due jobs, highest priority first. Raises Unavailable.
 
-        `hinted`: a job is said to have come, and most likely it lies ahead of a cursor.
+        `hinted`: a job is said to have come. Most likely it lies ahead of a cursor, so the scan that is due comes after
+        it and does not cost it half a millisecond.
         """
-        if hinted and (claimed := self._claim_known(conn, worker_id, limit)):
-            # The scan that is due will come with the next claim; before this job it would cost half a millisecond.
-            return claimed
-        if time.monotonic() < self._next_scan:
+        scan_is_due = time.monotonic() >= self._next_scan
+        if hinted or not scan_is_due:
             claimed = self._claim_known(conn, worker_id, limit)
-            if not claimed:
-                # The cursors' view is exhausted: what is due now, if anything, lies behind them.
-                self._due_at = min(self._due_at, self._next_scan)
-            return claimed
+            if claimed:
+                return claimed
+            # The cursors' view is exhausted: what is due now, if anything, lies behind them.
+            self._due_at = min(self._due_at, self._next_scan)
+        return self._scan(conn, worker_id, limit) if scan_is_due else []
+
+    def _scan(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
         began = time.monotonic()
-        self._streams = leases.streams(conn, self.queue, self._kinds)
-        self._cursors.clear()
-        due = [stream.due_in for stream in self._streams]
+        found = {(stream.kind, stream.priority): stream for stream in leases.streams(conn, self.queue, self._kinds)}
+        for key, stream in found.items():
+            if stream.due_in == 0.0:
+                # It may lie behind the cursor; what is not due yet lies ahead of it.
+                self._cursors.pop(key, None)
+        # A stream that is empty now is the most likely one for the next hint to be of.
+        empty = sorted(self._cursors.keys() - found.keys(), key=self._served.__getitem__)[-_REMEMBERED:]
+        self._streams = [*found, *empty]
+        self._cursors = {key: self._cursors[key] for key in self._streams if key in self._cursors}
+        self._served = {key: self._served[key] for key in self._streams if key in self._served}
+        due = [stream.due_in for stream in found.values()]
         self._due_at = began + min(due, default=float("inf"))
         claimed = self._claim_known(conn, worker_id, limit) if 0.0 in due else []
         self._put_off_scan(time.monotonic() - began)
@@ -87,7 +99,7 @@ class Lane:
 
     def _picks(self) -> list[Pick]:
         """Highest priority first; kinds of equal priority take turns: first is the one served longest ago."""
-        keys = [(stream.kind, stream.priority) for stream in self._streams]
+        keys = list(self._streams)
         # Not by counting claims: a higher priority served in every second one would keep a kind from its turn for ever.
         # And not by name at first: where workers are soon replaced, each would begin with the same kind.
         keys.sort(key=lambda key: (-key[1], self._served.get(key, random.random())))

@@ -225,15 +225,15 @@ class Worker:
             # With hints coming, the idle workers together poll once an interval.
             poll *= max(1, self._board.idle_workers())
         longest = poll * random.uniform(0.5, 1.5)
-        seconds = min(lane.idle_seconds(longest) for lane in self._lanes)
-        if self._wake_fd not in self._inbox.wait(seconds, self._wake_fd):
-            return False
-        try:
-            os.read(self._wake_fd, 1)
-        except BlockingIOError:
-            # Another worker took the byte; so be it, one look more costs little.
-            pass
-        return True
+        until = time.monotonic() + min(lane.idle_seconds(longest) for lane in self._lanes)
+        while self._wake_fd in self._inbox.wait(until - time.monotonic(), self._wake_fd):
+            try:
+                os.read(self._wake_fd, 1)
+                return True
+            except BlockingIOError:
+                # It was another worker's: two that look for one job only slow each other down.
+                continue
+        return False
 
     def _pause(self, seconds: float) -> None:
         self._inbox.wait(seconds)

@@ -258,3 +258,33 @@ def test_a_row_in_other_hands_when_the_cursor_passed_is_found_later(
         other.execute("select from windlass.ready where id = %(id)s for update", id=given[0])
         assert ids(lane.claim(connection, worker, 9)) == given[1:]
     assert ids(until(lambda: lane.claim(connection, worker, 9), 2)) == given[:1]
+
+
+def test_a_hinted_job_of_a_stream_that_was_empty_is_claimed_without_a_scan(
+    connection: Connection, worker: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = Lane("default", [KIND])
+    add(connection)
+    assert len(lane.claim(connection, worker, 5)) == 1
+    until(lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds(60) == 60, 2, "it has seen it empty")
+    job_id = add(connection)
+    monkeypatch.setattr(lanes.leases, "streams", lambda *_: pytest.fail("a scan came first"))
+    assert ids(lane.claim(connection, worker, 5, hinted=True)) == [job_id]
+
+
+def test_a_hinted_claim_that_finds_nothing_scans_when_that_is_due(connection: Connection, worker: int) -> None:
+    lane = Lane("default", [KIND, "new"])
+    add(connection)
+    assert len(lane.claim(connection, worker, 5)) == 1
+    until(lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds(60) == 60, 2, "it has seen it empty")
+    job_id = add(connection, kind="new")
+    assert ids(until(lambda: lane.claim(connection, worker, 5, hinted=True), 2)) == [job_id]
+
+
+def test_only_so_many_empty_streams_are_remembered(connection: Connection, worker: int) -> None:
+    lane = Lane("default", [KIND])
+    for priority in range(lanes._REMEMBERED + 5):
+        add(connection, priority=priority)
+    until(lambda: not lane.claim(connection, worker, 1) and lane.idle_seconds(60) == 60, 10, "it has seen all empty")
+    assert len(lane._streams) == len(lane._cursors) == lanes._REMEMBERED
+    assert {priority for _, priority in lane._streams} == set(range(lanes._REMEMBERED)), "the latest served"
