@@ -18,7 +18,8 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     import flask
 
     from app import auth, context, errors, limits, openapi, requests
-    from app.database import Database
+    from app.counts import Counts
+    from app.database import COUNT_MS, Database
     from app.hints import HintSender
     from app.routes import admin, docs, jobs, leases, probes
     from app.services.jobs import Rules
@@ -46,6 +47,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
         hints=HintSender(lambda: database.open("windlass-web-hints")),
         # A waiting request holds a thread, and the other half must do for everybody else.
         waiting=WaitingRoom(lambda: database.open("windlass-web-listener"), settings.web_threads // 2),
+        counts=Counts(lambda: database.open("windlass-web-counts", COUNT_MS), settings.web_concurrency),
     ).attach(app)
 
     # Who asks, and how often, is settled before anything of the body is read.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import flask
 
+from app.counts import Counts
 from app.database import Database
 from app.hints import HintSender
 from app.services.jobs import Rules
@@ -15,13 +16,16 @@ _NAME = "windlass"
 
 @dataclass(frozen=True)
 class Context:
-    """Settings, the way to the database, the rules jobs are judged by, the sender of hints, the place of long polls."""
+    """Settings, the way to the database, the rules jobs are judged by, the sender of hints, the place of long polls,
+    and how many jobs there are.
+    """
 
     settings: AppSettings
     database: Database
     rules: Rules
     hints: HintSender
     waiting: WaitingRoom
+    counts: Counts
 
     def attach(self, app: flask.Flask) -> None:
         """Makes this the context of `app`."""

@@ -19,6 +19,8 @@ _CONNECT_SECONDS = 2
 _LINK_SECONDS = 3
 # The server ends a slow statement itself; the watch is for a server that does nothing any more.
 _STATEMENT_MS = 3500
+# Nobody waits for a count of the background, and 500 million waiting jobs shall be counted too.
+COUNT_MS = 60_000
 _REQUEST_SECONDS = 4.0
 _WATCH_SECONDS = 0.25
 # While a host swallows packets each attempt takes its full time. One thread finds out whether it is back; the others
@@ -56,12 +58,12 @@ class Database:
         if kept is not None:
             kept.take_back()
 
-    def open(self, application_name: str) -> Connection:
+    def open(self, application_name: str, statement_ms: int = _STATEMENT_MS) -> Connection:
         """A connection of the caller's own. Raises Unavailable."""
         return sql.connection.connect(
             self._url,
             application_name=application_name,
-            statement_timeout_ms=_STATEMENT_MS,
+            statement_timeout_ms=statement_ms,
             connect_timeout_s=_CONNECT_SECONDS,
             link_timeout_s=_LINK_SECONDS,
         )

@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import sql.stats
+from app.counts import Counted, Counts
 from sql.connection import Connection
 from sql.errors import StorageError
 
@@ -89,47 +90,52 @@ def count_request(method: str, route: str | None, status: int, seconds: float) -
     _durations.labels(method, route).observe(seconds)
 
 
-def exposition(connect: Callable[[], Connection]) -> bytes:
+def exposition(connect: Callable[[], Connection], counts: Counts) -> bytes:
     """Prometheus text. Without a database it holds what the processes know, and `database_up` 0."""
     registry = CollectorRegistry()
     if _several_processes():
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
         registry.register(_own)
-    registry.register(_Tables(connect))
+    registry.register(_Tables(connect, counts))
     return generate_latest(registry)
 
 
 class _Tables(Collector):
-    """The gauges whose truth is in the tables, read when somebody scrapes."""
+    """The gauges whose truth is in the tables, read when somebody scrapes, or not long before."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], counts: Counts) -> None:
         self._connect = connect
+        self._counts = counts
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("database_up", "Whether the tables could be read for this scrape.")
+        counted = None
         try:
-            gauges = list(_read(self._connect()))
+            counted = self._counts.read(self._connect())
+            up.add_metric([], 1.0)
         except StorageError as error:
             log.warning("metrics without the tables' gauges: %s", error)
-            gauges = []
-        up.add_metric([], 1.0 if gauges else 0.0)
+            up.add_metric([], 0.0)
         yield up
-        yield from gauges
+        if counted is not None:
+            yield from _gauges(counted)
 
 
-def _read(conn: Connection) -> Iterator[Metric]:
+def _gauges(counted: Counted) -> Iterator[Metric]:
     depth = GaugeMetricFamily("queue_depth", "Jobs that have not ended.", labels=["queue", "status"])
-    for row in sql.stats.depths(conn):
+    for row in sql.stats.depths_of(counted.queues):
         depth.add_metric([row.queue, row.status], row.jobs)
     yield depth
     oldest = GaugeMetricFamily(
         "queue_oldest_ready_seconds", "How long the oldest due job has waited.", labels=["queue"]
     )
-    for age in sql.stats.oldest_ready(conn):
+    for age in sql.stats.oldest_of(counted.queues):
         oldest.add_metric([age.queue], age.seconds)
     yield oldest
-    yield GaugeMetricFamily("inflight_leases", "Jobs leased over HTTP now.", sql.stats.inflight_leases(conn))
+    leased = sum(queue.leased for queue in counted.queues)
+    yield GaugeMetricFamily("inflight_leases", "Jobs leased over HTTP now.", leased)
+    yield GaugeMetricFamily("queue_depth_age_seconds", "How long ago the three above were counted.", counted.age)

@@ -32,6 +32,10 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
     "Allow": {"required": True, "schema": {"type": "string"}},
+    "Age": {
+        "description": "How many seconds ago this was counted; absent if just now.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
     "Link": {
         "description": 'The next page, `</jobs?…>; rel="next"`; absent on the last.',
         "schema": {"type": "string"},

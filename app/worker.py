@@ -25,7 +25,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
-            context.of(self.wsgi).waiting.end()
+            here = context.of(self.wsgi)
+            here.waiting.end()
+            here.counts.end()
             for listener in self.sockets:
                 taken = -1
                 while taken != self.nr_conns:

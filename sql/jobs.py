@@ -19,6 +19,13 @@ _PAGE = {
     Status.FAILED_PERMANENT: _SQL["page_done"],
     Status.CANCELLED: _SQL["page_done"],
 }
+_PAGE_OF_QUEUE = {
+    **_PAGE,
+    None: _SQL["page_all_of_queue"],
+    Status.SUCCEEDED: _SQL["page_done_of_queue"],
+    Status.FAILED_PERMANENT: _SQL["page_done_of_queue"],
+    Status.CANCELLED: _SQL["page_done_of_queue"],
+}
 # No cancel needed more than 20 tries in 20,000 against eight processes moving the same jobs.
 _CANCEL_TRIES = 100
 
@@ -75,13 +82,14 @@ def enqueue(conn: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
 
 def find_many(conn: Connection, ids: Sequence[str]) -> dict[str, Job]:
     """Jobs by id; unknown ids are absent."""
-    rows = conn.fetch_all(_SQL["find"], ids=arrays.plain(ids))
+    rows = conn.fetch_all(_SQL["find_many"], ids=arrays.plain(ids))
     return {row[0]: Job(*row) for row in rows}
 
 
 def find(conn: Connection, job_id: str) -> Job | None:
     """One job, or None."""
-    return find_many(conn, [job_id]).get(job_id)
+    row = conn.fetch_one(_SQL["find"], id=job_id)
+    return Job(*row) if row else None
 
 
 def exists(conn: Connection, job_id: str) -> bool:
@@ -102,8 +110,9 @@ def page(
     before: str | None = None,
 ) -> list[Job]:
     """Jobs newest first, those after the id `before`; unlike `offset` that does not slow down with depth."""
+    pages = _PAGE if queue is None else _PAGE_OF_QUEUE
     rows = conn.fetch_all(
-        _PAGE[status], status=status, kind=kind, queue=queue, limit=limit, offset=offset, before=before
+        pages[status], status=status, kind=kind, queue=queue, limit=limit, offset=offset, before=before
     )
     return [Job(*row) for row in rows]
 

@@ -1,8 +1,9 @@
 """Named lanes: how much waits in them, and whether they hand out anything at all."""
 
 from sql.connection import Connection
-from sql.rows import QueueOverview
+from sql.rows import QueueOverview, Unfinished
 from sql.statements import load
+from sql.stats import unfinished
 
 _SQL = load("queues")
 _MOST_WOKEN = 1000
@@ -20,13 +21,23 @@ def resume(conn: Connection, queue: str) -> int:
     return int(row[0])
 
 
-def depth(conn: Connection, queue: str) -> int:
-    """How many jobs of `queue` are due; paused or not."""
-    row = conn.fetch_one(_SQL["depth"], queue=queue)
+def depth(conn: Connection, queue: str, at_most: int | None = None) -> int | None:
+    """How many jobs of `queue` are due; paused or not. None when more than `at_most` wait, due or not."""
+    row = conn.fetch_one(_SQL["depth"], queue=queue, limit=at_most and at_most + 1)
     assert row is not None
-    return int(row[0])
+    due, seen = row
+    return None if at_most is not None and seen > at_most else int(due)
 
 
-def overview(conn: Connection, limit: int = 1000) -> list[QueueOverview]:
-    """The queues with unfinished jobs and the paused ones, by name."""
-    return [QueueOverview(*row) for row in conn.fetch_all(_SQL["overview"], limit=limit)]
+def overview(conn: Connection, limit: int = 1000, counted: list[Unfinished] | None = None) -> list[QueueOverview]:
+    """The queues with unfinished jobs and the paused ones, by name; from `counted` if they were counted before."""
+    paused: dict[str, str] = dict(conn.fetch_all(_SQL["paused"]))
+    if counted is None:
+        counted = unfinished(conn) or []
+    queues = {name: QueueOverview(name, 0, 0, 0, 0, None, since) for name, since in paused.items()}
+    for each in counted:
+        queues[each.queue] = QueueOverview(
+            each.queue, each.depth, each.queued, each.retrying, each.running, each.oldest_ready_seconds,
+            paused.get(each.queue),
+        )  # fmt: skip
+    return [queues[name] for name in sorted(queues)[:limit]]

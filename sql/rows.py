@@ -91,6 +91,18 @@ class Leased(NamedTuple):
     timeout_seconds: int
 
 
+class Unfinished(NamedTuple):
+    """What of a queue has not ended; `depth` is how many of its jobs are due, `leased` how many are held over HTTP."""
+
+    queue: str
+    depth: int
+    queued: int
+    retrying: int
+    running: int
+    leased: int
+    oldest_ready_seconds: float | None
+
+
 class QueueOverview(NamedTuple):
     """A queue at a glance; `depth` is how many of its jobs are due, `paused_at` RFC 3339 text."""
 

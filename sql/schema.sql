@@ -306,6 +306,8 @@ CREATE INDEX idempotency_keys_expiry ON windlass.idempotency_keys USING btree (e
 
 CREATE INDEX jobs_kind ON windlass.jobs USING btree (kind, id);
 
+CREATE INDEX jobs_queue ON windlass.jobs USING btree (queue, kind, id);
+
 CREATE UNIQUE INDEX ready_id ON windlass.ready USING btree (id);
 
 CREATE INDEX ready_order ON windlass.ready USING btree (queue, kind, priority, run_at, id);

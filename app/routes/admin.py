@@ -1,12 +1,13 @@
 """`/v1/admin`: how queues stand, pausing them, and the way back for dead letters."""
 
+import math
 from typing import Any
 
 import flask
 
 from app import context
 from app.auth import Level, requires
-from app.openapi import Blueprint, answers
+from app.openapi import Blueprint, answers, header
 from app.routes.jobs import json_answer, no_answer
 from app.schemas.admin import (
     DeadFilterSchema,
@@ -24,24 +25,34 @@ from app.services import admin
 blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="Queues and dead letters, for operators.")
 
 
+def _of_age(response: flask.Response, seconds: float) -> flask.Response:
+    if seconds:
+        # At least 1: a count that is not of this moment must not look like one.
+        response.headers["Age"] = str(math.ceil(seconds))
+    return response
+
+
 @blueprint.route("/queues", methods=["GET"])
 @requires(Level.ADMIN)
-@blueprint.response(200, QueuesSchema)
+@blueprint.response(200, QueuesSchema, headers=header("Age"))
 @answers(503)
 def list_queues() -> flask.Response:
     """How all queues stand"""
-    queues = admin.overview(context.current().database.connection())
-    return flask.jsonify(queues=[queue._asdict() for queue in queues])
+    here = context.current()
+    queues, age = admin.overview(here.database.connection(), here.counts)
+    return _of_age(flask.jsonify(queues=[queue._asdict() for queue in queues]), age)
 
 
 @blueprint.route("/queues/<queue>/depth", methods=["GET"])
 @requires(Level.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
-@blueprint.response(200, DepthSchema)
+@blueprint.response(200, DepthSchema, headers=header("Age"))
 @answers(503)
 def depth(_path: dict[str, str], queue: str) -> flask.Response:
     """How many jobs of a queue are due"""
-    return flask.jsonify(queue=queue, depth=admin.depth(context.current().database.connection(), queue))
+    here = context.current()
+    jobs, age = admin.depth(here.database.connection(), here.counts, queue)
+    return _of_age(flask.jsonify(queue=queue, depth=jobs), age)
 
 
 @blueprint.route("/queues/<queue>/dead", methods=["GET"])

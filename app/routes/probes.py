@@ -34,4 +34,6 @@ def healthz() -> flask.Response:
 @blueprint.response(200, {"type": "string"}, content_type="text/plain", description="Prometheus text format 0.0.4")
 def prometheus() -> flask.Response:
     """What all web processes counted, and what the tables say now"""
-    return flask.Response(metrics.exposition(context.current().database.connection), content_type=metrics.CONTENT_TYPE)
+    here = context.current()
+    text = metrics.exposition(here.database.connection, here.counts)
+    return flask.Response(text, content_type=metrics.CONTENT_TYPE)

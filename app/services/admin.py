@@ -5,21 +5,42 @@ from typing import Any
 
 import sql.dead_letters
 import sql.queues
-from app.problems import Conflict, no_job
+from app.counts import Counted, Counts
+from app.problems import Conflict, Unavailable, no_job
 from app.schemas.admin import DEFAULT_REDRIVEN
 from sql.connection import Connection
 from sql.dead_letters import Redriven
 from sql.rows import Job, QueueOverview, Status
 
-
-def overview(conn: Connection) -> list[QueueOverview]:
-    """The queues that hold unfinished jobs or are paused, by name."""
-    return sql.queues.overview(conn)
+# Looked at in 4 ms: so a queue with few jobs is counted to the moment whatever waits in others.
+_MOST_AT_ONCE = 20_000
 
 
-def depth(conn: Connection, queue: str) -> int:
-    """How many jobs of a queue could be claimed now. A queue nobody has heard of is an empty one."""
-    return sql.queues.depth(conn, queue)
+def overview(conn: Connection, counts: Counts) -> tuple[list[QueueOverview], float]:
+    """The queues that hold unfinished jobs or are paused, by name; and how many seconds ago they were counted.
+
+    Raises Unavailable.
+    """
+    counted = _counted(conn, counts)
+    return sql.queues.overview(conn, counted=counted.queues), counted.age
+
+
+def depth(conn: Connection, counts: Counts, queue: str) -> tuple[int, float]:
+    """How many jobs of a queue could be claimed now, and how many seconds ago that was so. A queue nobody has heard of
+    is an empty one. Raises Unavailable.
+    """
+    exact = sql.queues.depth(conn, queue, _MOST_AT_ONCE)
+    if exact is not None:
+        return exact, 0.0
+    counted = _counted(conn, counts)
+    return next((each.depth for each in counted.queues if each.queue == queue), 0), counted.age
+
+
+def _counted(conn: Connection, counts: Counts) -> Counted:
+    counted = counts.read(conn)
+    if counted is None:
+        raise Unavailable("so many jobs wait that they are still being counted; try again")
+    return counted
 
 
 def pause(conn: Connection, queue: str) -> None:

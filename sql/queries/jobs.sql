@@ -49,6 +49,12 @@ from decided
 order by n;
 
 -- name: find
+-- One job. Planned in half the time of a search for several.
+select v.*
+from windlass.job_reading as v
+where v.id = %(id)s::uuid;
+
+-- name: find_many
 -- Jobs by id, in no order.
 select v.*
 from windlass.job_reading as v
@@ -65,9 +71,46 @@ from (
     select id
     from windlass.jobs
     where (%(kind)s::text is null or kind = %(kind)s)
-        and (%(queue)s::text is null or queue = %(queue)s)
         and (%(before)s::uuid is null or id < %(before)s::uuid)
     order by id desc
+    limit %(limit)s offset %(offset)s
+) as p
+join windlass.job_reading as v on v.id = p.id
+order by v.id desc;
+
+-- name: page_all_of_queue
+-- Newest first, of any status and one queue: the newest of each of its kinds, which the walk finds from kind to kind.
+with recursive kinds as (
+    (
+        select kind
+        from windlass.jobs
+        where queue = %(queue)s and (%(kind)s::text is null or kind = %(kind)s)
+        order by kind
+        limit 1
+    )
+    union all
+    select n.kind
+    from kinds as k
+    cross join lateral (
+        select j.kind
+        from windlass.jobs as j
+        where j.queue = %(queue)s and j.kind > k.kind and %(kind)s::text is null
+        order by j.kind
+        limit 1
+    ) as n
+)
+select v.*
+from (
+    select newest.id
+    from kinds as k
+    cross join lateral (
+        select id
+        from windlass.jobs
+        where queue = %(queue)s and kind = k.kind and (%(before)s::uuid is null or id < %(before)s::uuid)
+        order by id desc
+        limit %(limit)s::bigint + %(offset)s
+    ) as newest
+    order by newest.id desc
     limit %(limit)s offset %(offset)s
 ) as p
 join windlass.job_reading as v on v.id = p.id
@@ -81,10 +124,49 @@ from (
     from windlass.done as d
     where d.status = %(status)s
         and (%(kind)s::text is null or d.kind = %(kind)s)
-        and (%(queue)s::text is null
-            or exists (select from windlass.jobs as j where j.id = d.id and j.queue = %(queue)s))
         and (%(before)s::uuid is null or d.id < %(before)s::uuid)
     order by d.id desc
+    limit %(limit)s offset %(offset)s
+) as p
+join windlass.job_reading as v on v.id = p.id
+order by v.id desc;
+
+-- name: page_done_of_queue
+-- Newest first, of one terminal status and one queue, again from kind to kind: within one, both indexes have ids in order.
+-- The kind comes from the walk even when it is given: told its value, the planner filtered all that failed (15 s).
+with recursive kinds as (
+    (
+        select kind
+        from windlass.jobs
+        where queue = %(queue)s and (%(kind)s::text is null or kind = %(kind)s)
+        order by kind
+        limit 1
+    )
+    union all
+    select n.kind
+    from kinds as k
+    cross join lateral (
+        select j.kind
+        from windlass.jobs as j
+        where j.queue = %(queue)s and j.kind > k.kind and %(kind)s::text is null
+        order by j.kind
+        limit 1
+    ) as n
+)
+select v.*
+from (
+    select newest.id
+    from kinds as k
+    cross join lateral (
+        select j.id
+        from windlass.jobs as j
+        join windlass.done as d on d.id = j.id
+        where j.queue = %(queue)s and j.kind = k.kind and d.kind = k.kind and d.status = %(status)s
+            and (%(before)s::uuid is null or (j.id < %(before)s::uuid and d.id < %(before)s::uuid))
+        order by j.id desc
+        limit %(limit)s::bigint + %(offset)s
+    ) as newest
+    order by newest.id desc
     limit %(limit)s offset %(offset)s
 ) as p
 join windlass.job_reading as v on v.id = p.id

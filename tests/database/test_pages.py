@@ -104,6 +104,20 @@ def test_limit_and_offset_cut_the_list(connection: Connection, world: World) -> 
         assert ids(jobs.page(connection, status=status, limit=1, offset=1)) == world.newest_first(status)[1:]
 
 
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("status", [None, Status.QUEUED, Status.SUCCEEDED])
+def test_the_kinds_of_a_queue_are_listed_as_one(connection: Connection, status: Status | None) -> None:
+    kinds = ("resize", "audit", "zip", "audit", "email", "zip", "audit")
+    made = [bring(connection, status or Status.CANCELLED, kind=kind, queue="mixed") for kind in kinds][::-1]
+    assert ids(jobs.page(connection, status=status, queue="mixed")) == made
+    for offset in range(8):
+        assert ids(jobs.page(connection, status=status, queue="mixed", limit=2, offset=offset)) == made[offset:][:2]
+    for n, job_id in enumerate(made):
+        assert ids(jobs.page(connection, status=status, queue="mixed", limit=3, before=job_id)) == made[n + 1 :][:3]
+    audits = ids(jobs.page(connection, status=status, queue="mixed", kind="audit", limit=2, offset=1))
+    assert audits == [made[3], made[5]]
+
+
 def test_a_cursor_goes_through_the_list_though_new_jobs_come(connection: Connection, world: World) -> None:
     everything, seen = world.newest_first(*Status), list[str]()
     while page := jobs.page(connection, limit=5, before=seen[-1] if seen else None):

@@ -30,6 +30,7 @@ def make_app(database_url: str) -> Iterator[Callable[..., flask.Flask]]:
         with app.app_context():
             here = context.current()
         here.waiting.end()
+        here.counts.end()
         here.hints.stop()
         here.database.close()
 
