@@ -75,12 +75,17 @@ cross join lateral (
 order by c.priority desc, c.run_at, c.id;
 
 -- name: ack
--- Settles as succeeded. Names id and fence, and the worker: zero rows mean the lease is lost. The ids are hidden from the
--- planner, which would otherwise read all of running, dead rows and all, to find 500 of them; the results come as one
--- document by fence, since a join with the rows deleted is quadratic where the planner expects one of them.
-with settled as (
+-- Settles as succeeded. Names id and fence, and the worker: zero rows mean the lease is lost. The ids are an array and the
+-- pairs stand in a case, both so that it is no join: for one the planner would read all of running, dead rows too, to find
+-- 500 of them. The results come as one document by fence, since a join with the rows deleted is quadratic where the
+-- planner expects one of them.
+with given as materialized (
+    select * from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
+),
+settled as (
     delete from windlass.running
-    where id = any((select %(ids)s::uuid[])::uuid[]) and fence = any(%(fences)s::bigint[])
+    where id = any((select array_agg(id) from given)::uuid[])
+        and case when (id, fence) in (select id, fence from given) then true end
         and worker_id is not distinct from %(worker_id)s::bigint
     returning *
 )
