@@ -4,7 +4,7 @@ select 1;
 
 -- name: unfinished
 -- Of each queue what has not ended, from one reading of ready and running, never of history. With a limit it reads no
--- more rows of each than that; without, 10 million ready jobs take a second.
+-- more rows of each than that; without, 10 million ready jobs take 1.3 s.
 with waiting as (
     select
         queue,

@@ -122,6 +122,7 @@ def test_a_pause_is_seen_at_once(client: FlaskClient, connection: Connection) ->
 def test_many_jobs_are_counted_again_and_again_and_for_whoever_asks_once_they_are_few(
     client: FlaskClient, connection: Connection, state: str
 ) -> None:
+    before = counters()
     made = add_many(connection, 5)
     held = [lease_of(job) for job in claim(connection, limit=5)] if state == "running" else []
     assert gauges(client)["queue_depth", "default"] == 5
@@ -131,6 +132,7 @@ def test_many_jobs_are_counted_again_and_again_and_for_whoever_asks_once_they_ar
     for job_id in made if not held else []:
         jobs.cancel(connection, job_id)
     until(lambda: gauges(client)["queue_depth_age_seconds", None] == 0)
+    until(lambda: counters() <= before)
     assert ("queue_depth", "default") not in gauges(client)
 
 
