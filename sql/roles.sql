@@ -99,6 +99,7 @@ end $$;
 alter role windlass_service set statement_timeout = '5s';
 alter role windlass_service set lock_timeout = '5s';
 alter role windlass_service set idle_in_transaction_session_timeout = '20s';
+alter role windlass_service set jit = off;
 alter role windlass_metrics set statement_timeout = '5s';
 alter role windlass_metrics set default_transaction_read_only = on;
 

@@ -15,8 +15,9 @@ from sql.connection import Connection
 from sql.leases import START, Pick
 from sql.rows import Claimed
 
-# A scan may take a twentieth of the time, never comes twice within 20 ms, and is put off for a second at most.
-_SCAN_GAP_SECONDS = 0.020
+# A scan may take a twentieth of the time, never comes twice within 100 ms (at 20 each batch of 50 ms paid for one, 1 %)
+# and is put off for a second at most.
+_SCAN_GAP_SECONDS = 0.100
 _SCAN_GAP_FACTOR = 20
 _LONGEST_GAP_SECONDS = 1.0
 # So many streams that are empty are still asked, each for the price of an index lookup.

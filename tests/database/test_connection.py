@@ -55,6 +55,12 @@ def test_each_error_of_the_driver_becomes_ours(database_url: str, subtests: pyte
     conn.close()
 
 
+def test_no_statement_is_compiled(database_url: str) -> None:
+    conn = connect(database_url, application_name="windlass tests")
+    assert conn.fetch_one("show jit") == ("off",)
+    conn.close()
+
+
 def test_every_error_is_a_storage_error_and_only_an_outage_invites_to_try_again() -> None:
     ours = [thing for thing in vars(errors).values() if isinstance(thing, type)]
     assert all(issubclass(error, StorageError) for error in ours)

@@ -193,7 +193,7 @@ def test_limits_hold_for_clients_that_set_none(cluster: Cluster, database: str) 
     client = psycopg2.connect(cluster.url("windlass_service", database))
     try:
         with client.cursor() as cursor:
-            for name, value in (("statement_timeout", "5s"), ("lock_timeout", "5s")):
+            for name, value in (("statement_timeout", "5s"), ("lock_timeout", "5s"), ("jit", "off")):
                 cursor.execute("select current_setting(%s)", [name])
                 assert cursor.fetchone() == (value,)
     finally:
