@@ -83,33 +83,38 @@ def claim(
     lease_ms: int | None = None,
 ) -> list[Claimed]:
     """Up to `limit` due jobs, from the picks in their order, for a worker or for an HTTP lease of `lease_ms`."""
-    kinds, priorities, run_ats, ids = zip(*picks, strict=True)
     rows = conn.fetch_all(
-        _SQL["claim"],
-        queue=queue,
-        kinds=arrays.quoted(kinds),
-        priorities=arrays.plain(priorities),
-        after_run_ats=arrays.quoted(run_ats),
-        after_ids=arrays.plain(ids),
-        limit=limit,
-        worker_id=worker_id,
-        lease_ms=lease_ms,
+        _SQL["claim"], queue=queue, limit=limit, worker_id=worker_id, lease_ms=lease_ms, **_picked(picks)
     )
     return list(map(Claimed._make, rows))
 
 
 def ack(conn: Connection, worker_id: int | None, settles: Sequence[tuple[Lease, str | None]]) -> set[str]:
     """Settles as succeeded, each with its result (JSON text or None). Answers the ids settled now."""
-    # Sorted, so that two overlapping resends of one batch cannot wait for each other.
-    settles = sorted(settles, key=lambda settle: settle[0])
-    rows = conn.fetch_all(
-        _SQL["ack"],
-        worker_id=worker_id,
-        ids=arrays.plain(lease.id for lease, _ in settles),
-        fences=arrays.plain(lease.fence for lease, _ in settles),
-        results="{" + ",".join(f'"{lease.fence}":{result}' for lease, result in settles if result is not None) + "}",
-    )
+    rows = conn.fetch_all(_SQL["ack"], worker_id=worker_id, **_with_results(settles))
     return {row[0] for row in rows}
+
+
+def ack_and_claim(
+    conn: Connection,
+    settles: Sequence[tuple[Lease, str | None]],
+    *,
+    queue: str,
+    picks: Sequence[Pick],
+    limit: int,
+    worker_id: int,
+) -> tuple[int, list[Claimed]]:
+    """`ack` and `claim` of a worker in one round trip: how many were settled now, and the jobs claimed."""
+    rows = conn.fetch_all(
+        _SQL["ack_and_claim"],
+        queue=queue,
+        limit=limit,
+        worker_id=worker_id,
+        lease_ms=None,
+        **_picked(picks),
+        **_with_results(settles),
+    )
+    return rows[0][0], [Claimed._make(row[1:]) for row in rows if row[1] is not None]
 
 
 def ack_cancelled(conn: Connection, worker_id: int | None, leases: Sequence[Lease]) -> set[str]:
@@ -196,6 +201,23 @@ def rescue(
     """
     rows = conn.fetch_all(_SQL["rescue"], workers_too=workers_too, thorough=thorough, queue=queue, limit=limit)
     return dict(rows)
+
+
+def _picked(picks: Sequence[Pick]) -> dict[str, str]:
+    kinds, priorities, run_ats, ids = zip(*picks, strict=True)
+    return {
+        "kinds": arrays.quoted(kinds),
+        "priorities": arrays.plain(priorities),
+        "after_run_ats": arrays.quoted(run_ats),
+        "after_ids": arrays.plain(ids),
+    }
+
+
+def _with_results(settles: Sequence[tuple[Lease, str | None]]) -> dict[str, str]:
+    # Sorted, so that two overlapping resends of one batch cannot wait for each other.
+    settles = sorted(settles, key=lambda settle: settle[0])
+    results = ",".join(f'"{lease.fence}":{result}' for lease, result in settles if result is not None)
+    return {**_pairs([lease for lease, _ in settles]), "results": f"{{{results}}}"}
 
 
 def _named(worker_id: int | None, leases: Sequence[Lease]) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Loads the named statements of `sql/queries/*.sql`, once, when the module that uses them is imported.
 
 A block is `-- name: claim`, one or more comment lines that say what it does, then one statement with `%(name)s`
-parameters. A duplicate name or a block without a purpose is an error at import.
+parameters. A duplicate name or a block without a purpose is an error at import. A block with a line
+`-- with: ack, claim` goes on after the CTEs of these, so that one statement can do what two do and no rule is written
+twice.
 """
 
 import re
@@ -9,6 +11,9 @@ from pathlib import Path
 
 _QUERIES = Path(__file__).parent / "queries"
 _HEADER = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
+_WITH = re.compile(r"^-- with: *(\w+(?:, *\w+)*) *$", re.MULTILINE)
+# The statement's own select is the only one that is not indented.
+_CTES = re.compile(r"with (.+?)\n(?=select\b)", re.DOTALL)
 
 
 class Statement(str):
@@ -40,8 +45,19 @@ def parse(source: str, origin: str) -> dict[str, Statement]:
         text = "\n".join(code).strip().rstrip(";")
         if not text:
             raise ValueError(f"{origin}: {name} has no statement")
+        borrowed = _WITH.search(body)
+        if borrowed:
+            ctes = ",\n".join(_ctes_of(found, other, f"{origin}: {name}") for other in re.split(", *", borrowed[1]))
+            text = f"with {ctes}\n{text}"
         found[name] = Statement(name, text)
     return found
+
+
+def _ctes_of(found: dict[str, Statement], name: str, where: str) -> str:
+    ctes = _CTES.search(found[name]) if name in found else None
+    if ctes is None:
+        raise ValueError(f"{where}: no statement before it is called {name} and begins with CTEs")
+    return ctes[1]
 
 
 def load(file: str) -> dict[str, Statement]:

@@ -9,6 +9,7 @@ the start, whose cost grows with the dead rows and is therefore rationed.
 import random
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from sql import leases
 from sql.connection import Connection
@@ -24,12 +25,22 @@ _LONGEST_GAP_SECONDS = 1.0
 _REMEMBERED = 32
 
 
-class Lane:
-    """One queue as one worker sees it."""
+class Claim(Protocol):
+    """`leases.claim`, for a worker."""
 
-    def __init__(self, queue: str, kinds: Sequence[str]) -> None:
+    def __call__(
+        self, conn: Connection, /, *, queue: str, picks: Sequence[Pick], limit: int, worker_id: int
+    ) -> list[Claimed]:
+        """Up to `limit` due jobs, from the picks in their order."""
+
+
+class Lane:
+    """One queue as one worker sees it. `claim` is called like `leases.claim` and may do more in the same round trip."""
+
+    def __init__(self, queue: str, kinds: Sequence[str], claim: Claim = leases.claim) -> None:
         self.queue = queue
         self._kinds = kinds
+        self._claim = claim
         self._streams: list[tuple[str, int]] = []
         self._cursors: dict[tuple[str, int], tuple[str, str]] = {}
         self._turn = 0
@@ -90,7 +101,7 @@ class Lane:
     def _claim_known(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
         if not self._streams:
             return []
-        claimed = leases.claim(conn, queue=self.queue, picks=self._picks(), limit=limit, worker_id=worker_id)
+        claimed = self._claim(conn, queue=self.queue, picks=self._picks(), limit=limit, worker_id=worker_id)
         self._turn += 1
         for job in claimed:
             stream = job.kind, int(job.priority)

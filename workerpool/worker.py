@@ -9,7 +9,7 @@ from functools import partial
 
 from sql import leases, workers
 from sql.connection import Connection
-from sql.errors import SchemaUnsupported, StorageError, Unavailable
+from sql.errors import Rejected, SchemaUnsupported, StorageError, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
 from workerpool import execution, metrics, proc
@@ -59,7 +59,7 @@ class Worker:
         self._settlement = Settlement(self._session, cell, registry, self._tally)
         self._progress = Progress(self._write_progress)
         self._pace = Pace(settings.worker_prefetch)
-        self._lanes = [Lane(queue, registry.runnable()) for queue in settings.worker_queues]
+        self._lanes = [Lane(queue, registry.runnable(), self._settlement.claim) for queue in settings.worker_queues]
 
     def check_schema(self) -> None:
         """Raises BootFailure when the database says that this code cannot work with it; silence is waited out later."""
@@ -83,6 +83,7 @@ class Worker:
                     hinted = False
                 else:
                     hinted = self._idle()
+            self._settlement.flush()
             if self._cell.incarnation:
                 # A courtesy, not worth waiting out an outage for: the steward says it of every buried cell.
                 self._session.once(lambda conn: workers.lose(conn, [self._cell.incarnation]))
@@ -109,6 +110,8 @@ class Worker:
     def _renew_lease(self) -> None:
         """A worker that was lost takes a new identity; one merely not beaten waits for the steward."""
         cell = self._cell
+        # By the identity they were claimed with.
+        self._settlement.flush()
         if cell.incarnation and not cell.lost:
             self._pause(0.1)
             return
@@ -140,6 +143,8 @@ class Worker:
             if claimed:
                 self._work(lane.queue, claimed)
                 return True
+        # No claim may have been sent that could have taken it along.
+        self._settlement.flush()
         return False
 
     def _claim(self, lane: Lane, limit: int, hinted: bool) -> list[Claimed]:
@@ -148,10 +153,14 @@ class Worker:
         def claim(conn: Connection) -> list[Claimed]:
             try:
                 return lane.claim(conn, cell.incarnation, limit, hinted)
-            except StorageError:
+            except StorageError as error:
                 # Whether it was carried out is not known: the steward looks.
                 cell.astray = True
-                raise
+                if not isinstance(error, Rejected):
+                    raise
+                # A kept result cannot be stored, and nothing was done. A settle alone finds out which.
+                self._settlement.flush()
+                return lane.claim(conn, cell.incarnation, limit, hinted)
 
         cell.claiming = True
         try:
@@ -175,7 +184,7 @@ class Worker:
                 # What is finished must not wait on the board for as long as this one takes.
                 self._settlement.flush()
             self._run(queue, index, job)
-        self._settlement.flush()
+        # What is kept now goes with the next claim.
         rest = {int(job.fence): (index, job) for index, job in enumerate(batch) if index >= started}
         if rest:
             self._settlement.release(rest[fence] for fence in self._cell.give_up(rest.keys()))

@@ -88,13 +88,36 @@ settled as (
         and case when (id, fence) in (select id, fence from given) then true end
         and worker_id is not distinct from %(worker_id)s::bigint
     returning *
+),
+acked as (
+    insert into windlass.done (id, kind, status, run_at, attempts, fence, worker_id, started_at, finished_at, result)
+    select
+        id, kind, 'succeeded', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at),
+        %(results)s::jsonb -> fence::text
+    from settled
+    returning id
 )
-insert into windlass.done (id, kind, status, run_at, attempts, fence, worker_id, started_at, finished_at, result)
+select id::text
+from acked;
+
+-- name: ack_and_claim
+-- with: ack, claim
+-- Settles what a worker finished and takes its next jobs in one round trip and one commit; in each row how many were
+-- settled, and one row without a job where there is none. The two meet in running, on different rows.
 select
-    id, kind, 'succeeded', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at),
-    %(results)s::jsonb -> fence::text
-from settled
-returning id::text;
+    a.acked, c.id::text, c.kind, j.payload, (c.attempts + 1)::text, c.fence::text, j.max_attempts, j.timeout_seconds,
+    greatest(date_part('epoch', now() - c.run_at), 0)::text, c.run_at::text, c.priority::text
+from (select count(*) from acked) as a (acked)
+left join (
+    claimed as c
+    cross join lateral (
+        select payload::text as payload, max_attempts::text, timeout_seconds::text
+        from windlass.jobs
+        where id = c.id
+        offset 0
+    ) as j
+) on true
+order by c.priority desc, c.run_at, c.id;
 
 -- name: ack_cancelled
 -- Settles as cancelled a job whose holder saw the request and stopped.
