@@ -14,6 +14,7 @@ from support.work import (
     everything,
     from_start,
     inside,
+    lease_of,
     lose,
     register,
 )
@@ -169,3 +170,32 @@ def test_no_session_keeps_fences_in_store(connection: Connection) -> None:
     # With a cache a later claim could get the smaller number.
     cached = "select seqcache, seqincrement, seqcycle from pg_sequence where seqrelid = 'windlass.fence'::regclass"
     assert connection.fetch_one(cached) == (1, 1, False)
+
+
+def test_a_claim_and_a_settle_read_no_more_of_their_tables_than_they_take(connection: Connection) -> None:
+    worker = register(connection)
+    add_many(connection, 8000)
+    for _ in range(8):
+        claim(connection, worker, limit=500)
+    connection.execute("analyze windlass.ready, windlass.jobs, windlass.running")
+
+    def read_to_the_end() -> int:
+        row = connection.fetch_one(
+            "select sum(pg_stat_get_xact_numscans(c.oid))::int from pg_class as c"
+            " where c.oid = any(array['windlass.ready', 'windlass.running', 'windlass.jobs']::regclass[])"
+        )
+        assert row is not None
+        return int(row[0] or 0)
+
+    with connection.transaction():
+        before = read_to_the_end()
+        held = claim(connection, worker, limit=100)
+        leases.ack_and_claim(
+            connection,
+            [(lease_of(job), None) for job in held],
+            queue="default",
+            picks=from_start((KIND, 0)),
+            limit=100,
+            worker_id=worker,
+        )
+        assert read_to_the_end() == before
