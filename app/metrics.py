@@ -8,6 +8,7 @@ PROMETHEUS_MULTIPROC_DIR is set, which prometheus_client reads when it is first 
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -94,11 +95,22 @@ def exposition(connect: Callable[[], Connection], counts: Counts) -> bytes:
     """Prometheus text. Without a database it holds what the processes know, and `database_up` 0."""
     registry = CollectorRegistry()
     if _several_processes():
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        _Files(registry)  # type: ignore[no-untyped-call]
     else:
         registry.register(_own)
     registry.register(_Tables(connect, counts))
     return generate_latest(registry)
+
+
+class _Files(multiprocess.MultiProcessCollector):
+    """The library's, without files that another process is just creating: they are empty for a moment, and one of them
+    would fail the whole scrape.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric of every process."""
+        files = [str(path) for path in Path(self._path).glob("*.db") if path.stat().st_size]
+        return self.merge(files)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Tables(Collector):
