@@ -29,7 +29,7 @@ def _work(url: str, jobs: int, limit: int, barrier: Barrier, count: Any, ended: 
         claimed = leases.claim(conn, queue="default", picks=[pick], limit=limit, worker_id=worker_id)
         if not claimed:
             continue
-        acked = leases.ack(conn, worker_id, [(Lease(job.id, int(job.fence)), None) for job in claimed])
+        acked = leases.ack(conn, worker_id, [(Lease(job.id, job.fence), None) for job in claimed])
         pick = Pick(_KIND, 0, claimed[-1].run_at, claimed[-1].id)
         with count.get_lock():
             count.value += len(acked)

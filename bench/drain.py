@@ -8,7 +8,7 @@ asks the same of other numbers of workers and of smaller batches (`WORKER_PREFET
 from bench import database, rates, report
 from bench.pool import Pool
 
-_MOST = 500
+_MOST = 1000
 
 
 def measure(server: database.Server, jobs: int, workers: int, prefetch: int) -> tuple[float, list[tuple[int, int]]]:
@@ -33,7 +33,7 @@ def main() -> None:
         sweep_jobs=(100_000, 100),
         sweep_rounds=(1, 1),
         sweep_workers=((1, 2, 4), (1,)),
-        sweep_prefetch=((1, 10, 50, 100, _MOST), (10,)),
+        sweep_prefetch=((1, 10, 50, 100, 500, _MOST), (10,)),
     )
     found = report.Report("drain", asked)
     with database.server(asked.bin_dir) as server:

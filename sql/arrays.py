@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 
 def plain(values: Iterable[object]) -> str:
-    """Of values whose text needs no quoting: numbers and UUIDs. None becomes NULL."""
-    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+    """Of values whose text needs no quoting, and is never `None`: numbers and UUIDs. None becomes NULL."""
+    return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
 
 
 def quoted(values: Iterable[str | None]) -> str:

@@ -44,7 +44,7 @@ class Job(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A job just claimed, all text as the server sent it: typed rows cost 8 µs a job, a third of the rate.
+    """A job just claimed. Id and times stay text: objects of their own types cost 8 µs a job, numbers next to nothing.
 
     Of a job claimed over HTTP `payload` is empty: there may be gigabytes of them, see `sql.leases.leased`.
     """
@@ -52,13 +52,13 @@ class Claimed(NamedTuple):
     id: str
     kind: str
     payload: str
-    attempt: str
-    fence: str
-    max_attempts: str
-    timeout_seconds: str
-    waited_seconds: str
+    attempt: int
+    fence: int
+    max_attempts: int
+    timeout_seconds: int
+    waited_seconds: float
     run_at: str
-    priority: str
+    priority: int
 
 
 class Held(NamedTuple):

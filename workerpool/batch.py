@@ -12,17 +12,20 @@ one of them sees the other; a worker that sees a revocation waits for its lock a
 
 import fcntl
 import time
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from workerpool import proc
-from workerpool.entry import ENTRIES, FENCE_AT, HEAP_BYTES, JOB_ID_BYTES, RECORD, RESULT, RESULT_AT, Entry, State
+from workerpool.entry import ENTRIES, FENCE_BYTES, HEAP_BYTES, JOB_ID_BYTES, NO_RESULT, RESULT, Entry, State
 from workerpool.memory import Flag, Float, Int, Memory
 
 HEADER_BYTES = 1024
 _STATES_AT = HEADER_BYTES
-_RECORDS_AT = _STATES_AT + 512
-_HEAP_AT = _RECORDS_AT + ENTRIES * RECORD.size
+_FENCES_AT = _STATES_AT + -(-ENTRIES // 8) * 8
+_IDS_AT = _FENCES_AT + ENTRIES * FENCE_BYTES
+_RESULTS_AT = _IDS_AT + ENTRIES * JOB_ID_BYTES
+_HEAP_AT = _RESULTS_AT + ENTRIES * RESULT.size
 BATCH_END = _HEAP_AT + HEAP_BYTES
 
 _LOCK_AT = 88
@@ -59,7 +62,9 @@ class Batch:
         self.word = offset // 8
         self._offset = offset
         self._states = offset + _STATES_AT
-        self._records = offset + _RECORDS_AT
+        self._fences = offset + _FENCES_AT
+        self._ids = offset + _IDS_AT
+        self._results = offset + _RESULTS_AT
         self._heap = offset + _HEAP_AT
         self._heap_used = 0
         self._finished = 0
@@ -83,18 +88,21 @@ class Batch:
         """
         if len(claims) > ENTRIES:
             raise ValueError(f"a batch holds {ENTRIES} jobs, not {len(claims)}")
-        ids = [job_id.encode("ascii") for job_id, _ in claims]
-        if ids and max(map(len, ids)) > JOB_ID_BYTES:
+        # Columns, so that each is written at once: 0.15 µs a job, record by record 0.6.
+        ids = "".join([job_id.ljust(JOB_ID_BYTES, "\0") for job_id, _ in claims]).encode("ascii")
+        if len(ids) > JOB_ID_BYTES * len(claims):
             raise ValueError(f"a job id has at most {JOB_ID_BYTES} bytes")
-        records = b"".join(RECORD.pack(job_id, fence, 0, -1) for job_id, (_, fence) in zip(ids, claims, strict=True))
+        fences = array("Q", [fence for _, fence in claims]).tobytes()
         with self._locked():
             if self.holds:
                 raise RuntimeError("the former batch still holds jobs that are neither settled nor revoked")
             self._published = self._started = 0
             # Of one that was killed while it revoked.
             self._revoking = False
-            self.memory.map[self._records : self._records + len(records)] = records
-            self.memory.map[self._states : self._states + len(claims)] = bytes([State.CLAIMED]) * len(claims)
+            self._write(self._ids, ids)
+            self._write(self._fences, fences)
+            self._write(self._results, NO_RESULT * len(claims))
+            self._write(self._states, bytes([State.CLAIMED]) * len(claims))
             self._heap_used = self._finished = 0
             self._published = len(claims)
 
@@ -145,9 +153,8 @@ class Batch:
             return False
         # Nobody may be reading the room of results that are settled, and the lock orders the memory of two processors.
         with self._locked():
-            self.memory.map[self._heap + start : self._heap + end] = result
-            at = self._records + index * RECORD.size + RESULT_AT
-            self.memory.map[at : at + RESULT.size] = RESULT.pack(start, len(result))
+            self._write(self._heap + start, result)
+            self._write(self._results + index * RESULT.size, RESULT.pack(start, len(result)))
         self._heap_used = end
         return True
 
@@ -183,16 +190,18 @@ class Batch:
                 return None
             started = self._started
             states = self._state_bytes()
-            records = self.memory.map[self._records : self._records + len(states) * RECORD.size]
-            heap = self.memory.map[self._heap : self._heap + HEAP_BYTES] if State.FINISHED in states else b""
+            count = len(states)
+            ids = self._read(self._ids, count * JOB_ID_BYTES).decode("ascii")
+            fences = array("Q", self._read(self._fences, count * FENCE_BYTES))
+            results = RESULT.iter_unpack(self._read(self._results, count * RESULT.size))
+            heap = self._read(self._heap, HEAP_BYTES) if State.FINISHED in states else b""
         entries = []
-        for n, (state, (job_id, fence, start, length)) in enumerate(
-            zip(states, RECORD.iter_unpack(records), strict=True), start=1
-        ):
+        for n, (state, fence, (start, length)) in enumerate(zip(states, fences, results, strict=True)):
+            job_id = ids[n * JOB_ID_BYTES : (n + 1) * JOB_ID_BYTES].rstrip("\0")
             result = heap[start : start + length] if state == State.FINISHED and length >= 0 else None
-            if state == State.CLAIMED and n == started:
+            if state == State.CLAIMED and n + 1 == started:
                 state = State.RUNNING
-            entries.append(Entry(job_id.rstrip(b"\0").decode("ascii"), fence, State(state), result))
+            entries.append(Entry(job_id, fence, State(state), result))
         return entries
 
     @property
@@ -275,7 +284,13 @@ class Batch:
         return revoked
 
     def _state_bytes(self) -> bytes:
-        return self.memory.map[self._states : self._states + self._published]
+        return self._read(self._states, self._published)
 
     def _fence(self, index: int) -> int:
-        return self.memory.ints[(self._records + index * RECORD.size + FENCE_AT) // 8]
+        return self._ints[self._fences // FENCE_BYTES + index]
+
+    def _read(self, at: int, length: int) -> bytes:
+        return self._map[at : at + length]
+
+    def _write(self, at: int, what: bytes) -> None:
+        self._map[at : at + len(what)] = what

@@ -14,6 +14,7 @@ WORKER = "worker"
 STEWARD = "steward"
 
 _FREE, _LIVING, _DEAD = 0, 1, 2
+_LEASE_UNTIL, _LOST = 8, 9
 
 CELL_BYTES = -(-BATCH_END // mmap.PAGESIZE) * mmap.PAGESIZE
 
@@ -38,14 +39,18 @@ class Cell(Batch):
     slot = Int(1)
     ready = Flag(3)
     incarnation = Int(4)
-    lease_until = Float(8)
-    lost = Flag(9)
+    lease_until = Float(_LEASE_UNTIL)
+    lost = Flag(_LOST)
     role = Text(12, 24)
     cause = Text(16, 24)
     sentence = Text(20, 248)
     boot_error = Text(52, 400)
     claiming = Flag(104)
     astray = Flag(107)
+
+    def lease_holds(self, now: float) -> bool:
+        """Its worker may start a job now. Asked before each, so without the 0.2 µs that two descriptors take."""
+        return not self._ints[self.word + _LOST] and now < self._floats[self.word + _LEASE_UNTIL]
 
     def __repr__(self) -> str:
         return f"Cell({self.role} slot={self.slot} pid={self.pid} incarnation={self.incarnation})"

@@ -1,17 +1,17 @@
-"""One claimed job on the board: its states and the bytes of its record."""
+"""One claimed job on the board: its states, and what its batch keeps of it, each as a column."""
 
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-ENTRIES = 500
+ENTRIES = 1000
 HEAP_BYTES = 64 * 1024
 JOB_ID_BYTES = 40
+FENCE_BYTES = 8
 
-# job id, fence, offset of the result in the heap, its length (-1: none)
-RECORD = struct.Struct("40sQii")
+# where in the heap the result is, and its length
 RESULT = struct.Struct("ii")
-FENCE_AT, RESULT_AT = 40, 48
+NO_RESULT = RESULT.pack(0, -1)
 
 
 class State(IntEnum):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sql.rows import Claimed
-from workerpool.context import Context, JobView
+from workerpool.context import Context
 from workerpool.follow_ups import FollowUps
 from workerpool.interrupts import DeadlineReached, Interrupts, ToldToLeave
 from workerpool.kinds import documents
@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 RESULT_LIMIT = 1024 * 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_WITHOUT_RESULT = Succeeded(None)
 
 
 class Ending(NamedTuple):
@@ -30,75 +29,81 @@ class Ending(NamedTuple):
     follow_ups: tuple[Prepared, ...] = ()
 
 
-def run(
-    job: Claimed,
-    queue: str,
-    registry: Registry,
-    interrupts: Interrupts,
-    *,
-    began: float,
-    deadline: float,
-    follow_ups: FollowUps,
-    is_cancelled: Callable[[], bool],
-    report: Callable[[Any], None],
-) -> Ending:
-    """Runs `job` to its end. Only errors of our own come out as exceptions.
+# How nearly all runs end.
+_NOTHING_TO_SAY = Ending(Succeeded(None))
 
-    `began` and `deadline` are readings of `time.monotonic()`. `follow_ups` collects what the handler enqueues,
-    `is_cancelled` reads the board, `report` stores progress.
+
+class Execution:
+    """Runs the jobs of one worker. `timeout_seconds` is for follow-ups of a kind that names none, `is_cancelled` reads
+    the board, `report` stores progress.
     """
-    kind = registry.get(job.kind)
-    assert kind.handler is not None
-    context = Context(
-        JobView(job.id, job.kind, queue, int(job.attempt), int(job.max_attempts), int(job.fence)),
-        deadline,
-        is_cancelled,
-        report,
-        follow_ups.add,
-    )
-    try:
+
+    def __init__(
+        self,
+        registry: Registry,
+        interrupts: Interrupts,
+        timeout_seconds: int,
+        is_cancelled: Callable[[], bool],
+        report: Callable[[Claimed, Any], None],
+    ) -> None:
+        self._registry = registry
+        self._interrupts = interrupts
+        self._timeout_seconds = timeout_seconds
+        self._is_cancelled = is_cancelled
+        self._report = report
+
+    def run(self, job: Claimed, queue: str, began: float, deadline: float) -> Ending:
+        """Runs `job` to its end. Only errors of our own come out as exceptions.
+
+        `began` and `deadline` are readings of `time.monotonic()`.
+        """
+        kind = self._registry.get(job.kind)
+        assert kind.handler is not None
+        follow_ups = FollowUps(self._registry, self._timeout_seconds)
+        context = Context(job, queue, deadline, self._is_cancelled, self._report, follow_ups.add)
         try:
-            interrupts.arm(deadline, began)
-            returned = kind.handler(_payload(job, registry), context)
-        finally:
-            interrupts.disarm()
-    except ToldToLeave:
-        return Ending(Released())
-    except DeadlineReached:
-        return Ending(Retry(f"timed out after {float(job.timeout_seconds):g} s"))
-    except (Cancelled, Retry, Dead) as chosen:
-        return _ending(chosen, follow_ups)
-    except kind.permanent_errors as error:
-        log.debug("handler of %s raised %s, which is permanent", job.kind, type(error).__name__)
-        return Ending(Dead(describe(error)))
-    except Exception as error:
-        # The type only: messages and tracebacks can hold what was in the payload.
-        log.debug("handler of %s raised %s", job.kind, type(error).__name__)
-        return Ending(Retry(describe(error)))
-    except BaseException as error:
-        # SystemExit and its like: the handler's wish to end the process is not ours to grant.
-        return Ending(Retry(describe(error)))
-    if returned is None:
-        return Ending(_WITHOUT_RESULT, follow_ups.take())
-    if isinstance(returned, (Retry, Dead)):
-        return _ending(returned, follow_ups)
-    outcome = _succeeded(returned)
-    # A result that cannot be kept is an end the handler did not choose.
-    return _ending(outcome, follow_ups) if isinstance(outcome, Succeeded) else Ending(outcome)
+            try:
+                self._interrupts.arm(deadline, began)
+                returned = kind.handler(self._payload(job), context)
+            finally:
+                self._interrupts.disarm()
+        except ToldToLeave:
+            return Ending(Released())
+        except DeadlineReached:
+            return Ending(Retry(f"timed out after {job.timeout_seconds} s"))
+        except (Cancelled, Retry, Dead) as chosen:
+            return _ending(chosen, follow_ups)
+        except kind.permanent_errors as error:
+            log.debug("handler of %s raised %s, which is permanent", job.kind, type(error).__name__)
+            return Ending(Dead(describe(error)))
+        except Exception as error:
+            # The type only: messages and tracebacks can hold what was in the payload.
+            log.debug("handler of %s raised %s", job.kind, type(error).__name__)
+            return Ending(Retry(describe(error)))
+        except BaseException as error:
+            # SystemExit and its like: the handler's wish to end the process is not ours to grant.
+            return Ending(Retry(describe(error)))
+        if returned is None:
+            taken = follow_ups.take()
+            return _NOTHING_TO_SAY._replace(follow_ups=taken) if taken else _NOTHING_TO_SAY
+        if isinstance(returned, (Retry, Dead)):
+            return _ending(returned, follow_ups)
+        outcome = _succeeded(returned)
+        # A result that cannot be kept is an end the handler did not choose.
+        return _ending(outcome, follow_ups) if isinstance(outcome, Succeeded) else Ending(outcome)
+
+    def _payload(self, job: Claimed) -> Any:
+        """As its kind's schema, whose code is the kind's author's, loads it. Raises Dead."""
+        try:
+            return self._registry.check(job.kind, documents.read_back(job.payload))
+        except documents.Unreadable as error:
+            raise Dead(f"the payload {error}") from None
+        except PayloadInvalid as error:
+            raise Dead(str(error)) from None
 
 
 def _ending(outcome: Outcome, follow_ups: FollowUps) -> Ending:
     return Ending(outcome, follow_ups.take() if isinstance(outcome, Succeeded | Dead) else ())
-
-
-def _payload(job: Claimed, registry: Registry) -> Any:
-    """As its kind's schema, whose code is the kind's author's, loads it. Raises Dead."""
-    try:
-        return registry.check(job.kind, documents.read_back(job.payload))
-    except documents.Unreadable as error:
-        raise Dead(f"the payload {error}") from None
-    except PayloadInvalid as error:
-        raise Dead(str(error)) from None
 
 
 def _succeeded(returned: Any) -> Outcome:

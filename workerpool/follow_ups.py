@@ -28,12 +28,14 @@ _SHAPE = NewJobSchema()
 class FollowUps:
     """Those of one run of one job. `timeout_seconds` is for kinds that name none."""
 
+    # Of the class until they change: nearly no job has any, and each has one of these.
+    _collected: tuple[Prepared, ...] = ()
+    _size = 0
+    _closed = False
+
     def __init__(self, kinds: Registry, timeout_seconds: int) -> None:
         self._kinds = kinds
         self._timeout_seconds = timeout_seconds
-        self._collected: list[Prepared] = []
-        self._size = 0
-        self._closed = False
 
     def add(self, asked: Mapping[str, Any]) -> None:
         """One more, by the fields of `POST /jobs` (`run_at` may be a datetime). Raises EnqueueRefused."""
@@ -56,12 +58,12 @@ class FollowUps:
                 f"payload: all that one job enqueues may have at most {LONGEST_TOGETHER:,} bytes together"
             )
         self._size += size
-        self._collected.append(prepared)
+        self._collected = (*self._collected, prepared)
 
     def take(self) -> tuple[Prepared, ...]:
         """All of them, in order; after it none can be added."""
         self._closed = True
-        return tuple(self._collected)
+        return self._collected
 
     def _prepared(self, asked: dict[str, Any]) -> Prepared:
         # What is checked, hashed and stored is what a reader of the stored JSON will get: tuples are lists by then.

@@ -10,9 +10,13 @@ _WEIGHT = 0.2
 
 
 class Pace:
-    """The recent mean time of a job of each kind, in this worker."""
+    """The recent mean time of a job of each kind, in this worker.
+
+    slow  kinds of which a job takes longer than a whole batch should
+    """
 
     def __init__(self, most: int) -> None:
+        self.slow: set[str] = set()
         self._most = most
         self._seconds: dict[str, float] = {}
         self._latest: set[str] = set()
@@ -24,14 +28,12 @@ class Pace:
     def ran(self, kind: str, seconds: float) -> None:
         """A job of `kind` took `seconds`. A slow job counts at once, quick ones bring the mean back."""
         known = self._seconds.get(kind)
-        if known is None or seconds > 4 * known:
-            self._seconds[kind] = seconds
-        else:
-            self._seconds[kind] = known + _WEIGHT * (seconds - known)
-
-    def is_slow(self, kind: str) -> bool:
-        """A job of `kind` takes longer than a whole batch should."""
-        return self._seconds.get(kind, 0.0) > BATCH_SECONDS
+        mean = seconds if known is None or seconds > 4 * known else known + _WEIGHT * (seconds - known)
+        self._seconds[kind] = mean
+        if mean > BATCH_SECONDS:
+            self.slow.add(kind)
+        elif self.slow:
+            self.slow.discard(kind)
 
     def batch(self) -> int:
         """How many to take next; 1 until something is known."""

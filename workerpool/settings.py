@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TypedDict
 
+from workerpool.entry import ENTRIES
 from workerpool.kinds.bounds import NAME, NAME_RULE
 from workerpool.kinds.environment import Environment, SettingsError, host_port, names
 
@@ -78,7 +79,7 @@ class PoolSettings:
             lease_seconds=env.whole("LEASE_SECONDS", 30, 2, 86_400),
             job_timeout_seconds=env.job_timeout_seconds(),
             shutdown_grace_seconds=env.grace_seconds(),
-            worker_prefetch=env.whole("WORKER_PREFETCH", 500, 1, 500),
+            worker_prefetch=env.whole("WORKER_PREFETCH", ENTRIES, 1, ENTRIES),
             worker_max_jobs=env.whole("WORKER_MAX_JOBS", None, 1, 10**12),
             worker_max_rss_mb=env.whole("WORKER_MAX_RSS_MB", None, 32, 10**7),
             poll_interval_ms=env.whole("POLL_INTERVAL_MS", 1000, 10, 60_000),

@@ -6,6 +6,7 @@ once, and so is a success with follow-ups: the steward could settle it, but know
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from sql import hints, leases
@@ -28,7 +29,10 @@ KEEP_SECONDS = 0.100
 
 
 class Settlement:
-    """The outcomes of one worker's batch."""
+    """The outcomes of one worker's batch.
+
+    due_at  when the first kept success must be written
+    """
 
     def __init__(self, session: Session, cell: Cell, registry: Registry, tally: Tally) -> None:
         self._session = session
@@ -36,7 +40,7 @@ class Settlement:
         self._registry = registry
         self._tally = tally
         self._kept: list[tuple[int, Claimed, str | None]] = []
-        self._kept_since = 0.0
+        self.due_at = math.inf
 
     def settle(
         self, index: int, job: Claimed, outcome: Outcome, follow_ups: Sequence[Prepared] = (), *, ended: float
@@ -45,11 +49,17 @@ class Settlement:
         `follow_ups`. Raises Abandoned.
         """
         if isinstance(outcome, Succeeded) and not follow_ups:
-            self._succeeded(index, job, outcome.result, ended)
+            result = outcome.result
+            if not self._cell.finish(index, None if result is None else result.encode(), now=ended):
+                self._ack([(index, job, result)])
+                return
+            if not self._kept:
+                self.due_at = ended + KEEP_SECONDS
+            self._kept.append((index, job, result))
             return
         # Writing the outcome may have to wait for the database; that is no reason to be killed.
         self._cell.disarm(ended)
-        lease = Lease(job.id, int(job.fence))
+        lease = Lease(job.id, job.fence)
         match outcome:
             case Succeeded(result):
                 self._ack([(index, job, result)], follow_ups)
@@ -57,7 +67,7 @@ class Settlement:
             case Retry():
                 delay = outcome.after
                 if delay is None:
-                    delay = self._registry.get(job.kind).backoff.delay(int(job.attempt))
+                    delay = self._registry.get(job.kind).backoff.delay(job.attempt)
                 self._fail(Failure(lease, outcome.reason, delay), job)
             case Dead():
                 self._fail(Failure(lease, outcome.reason, permanent=True), job, follow_ups)
@@ -68,7 +78,7 @@ class Settlement:
             case Cancelled():
                 worker = self._cell.incarnation
                 if self._write([lease], lambda conn: leases.ack_cancelled(conn, worker, [lease]), _cancelled):
-                    self._tally.completed(job.kind, "cancelled")
+                    self._tally.completed([job.kind], "cancelled")
             case Released():
                 self.release([(index, job)])
                 return
@@ -76,23 +86,11 @@ class Settlement:
                 raise TypeError(f"not an outcome: {outcome!r}")
         self._cell.settled(index)
 
-    def _succeeded(self, index: int, job: Claimed, result: str | None, ended: float) -> None:
-        if not self._cell.finish(index, None if result is None else result.encode(), now=ended):
-            self._ack([(index, job, result)])
-            return
-        if not self._kept:
-            self._kept_since = ended
-        self._kept.append((index, job, result))
-
-    def due(self, now: float) -> bool:
-        """The first kept success is old enough to be written."""
-        return now - self._kept_since >= KEEP_SECONDS and bool(self._kept)
-
     def flush(self) -> None:
         """Writes the kept successes. Raises Abandoned; then they stay on the board."""
         if self._kept:
             self._ack(self._kept)
-            self._kept = []
+            self._keep_none()
         self._tally.write()
 
     def claim(
@@ -101,35 +99,39 @@ class Settlement:
         """As `leases.claim`; what is kept is written in the same round trip. Raises Rejected when the database refuses
         a result, Unavailable when it is not known what was done.
         """
-        kept = [(Lease(job.id, int(job.fence)), result) for _, job, result in self._kept]
-        if not kept:
+        if not self._kept:
             return leases.claim(conn, queue=queue, picks=picks, limit=limit, worker_id=worker_id)
+        kept = [((job.id, job.fence), result) for _, job, result in self._kept]
         acked, claimed = leases.ack_and_claim(conn, kept, queue=queue, picks=picks, limit=limit, worker_id=worker_id)
-        given = [lease for lease, _ in kept]
-        settled = {lease.id for lease in given}
-        if acked < len(given):
+        settled = None
+        if acked < len(kept):
+            given = [Lease(*lease) for lease, _ in kept]
             before = leases.settled_before(conn, given)
             settled = {job_id for job_id, how in before.items() if _succeeded(how)}
             self._lost(lease for lease in given if lease.id not in settled)
         self._acked(self._kept, settled)
-        self._kept = []
+        self._keep_none()
         self._tally.write()
         return claimed
+
+    def _keep_none(self) -> None:
+        self._kept = []
+        self.due_at = math.inf
 
     def release(self, entries: Iterable[tuple[int, Claimed]]) -> None:
         """Gives jobs back with their attempt."""
         entries = list(entries)
-        given = [Lease(job.id, int(job.fence)) for _, job in entries]
+        given = [Lease(job.id, job.fence) for _, job in entries]
         worker = self._cell.incarnation
         released = self._write(given, lambda conn: leases.release(conn, worker, given), _released)
         for index, job in entries:
             if job.id in released:
-                self._tally.completed(job.kind, "released")
+                self._tally.completed([job.kind], "released")
             self._cell.settled(index)
 
     def _ack(self, kept: list[tuple[int, Claimed, str | None]], follow_ups: Sequence[Prepared] = ()) -> None:
         worker = self._cell.incarnation
-        settles = [(Lease(job.id, int(job.fence)), result) for _, job, result in kept]
+        settles = [(Lease(job.id, job.fence), result) for _, job, result in kept]
         given = [lease for lease, _ in settles]
         try:
             acked = self._end(given, lambda conn: leases.ack(conn, worker, settles), _succeeded, follow_ups)
@@ -146,15 +148,16 @@ class Settlement:
             return
         self._acked(kept, acked)
 
-    def _acked(self, kept: Sequence[tuple[int, Claimed, str | None]], settled: set[str]) -> None:
-        for index, job, _ in kept:
-            if job.id in settled:
-                self._tally.completed(job.kind, "succeeded")
+    def _acked(self, kept: Sequence[tuple[int, Claimed, str | None]], settled: set[str] | None = None) -> None:
+        """`settled`: the ids of those whose lease was not lost, None for all."""
+        kinds = [job.kind for _, job, _ in kept if settled is None or job.id in settled]
+        self._tally.completed(kinds, "succeeded")
+        for index, _, _ in kept:
             self._cell.settled(index)
 
     def _fail(self, failure: Failure, job: Claimed, follow_ups: Sequence[Prepared] = ()) -> None:
         worker = self._cell.incarnation
-        last = failure.permanent or int(job.attempt) >= int(job.max_attempts)
+        last = failure.permanent or job.attempt >= job.max_attempts
         went_to = {job.id: "failed_permanent" if last else "retrying"}
 
         def fail(conn: Connection) -> set[str]:
@@ -169,7 +172,7 @@ class Settlement:
             self._fail(failure._replace(error=f"{failure.error} ({error})"), job)
             return
         if settled:
-            self._tally.completed(job.kind, went_to[job.id])
+            self._tally.completed([job.kind], went_to[job.id])
 
     def _end(
         self,

@@ -17,10 +17,13 @@ _MOST_PENDING = 64
 
 
 class Inbox:
-    """One per process, used by its main thread."""
+    """One per process, used by its main thread.
+
+    received  signal numbers that wait to be taken, in the order they came; looking costs no system call
+    """
 
     def __init__(self) -> None:
-        self._received: deque[int] = deque()
+        self.received: deque[int] = deque()
         self._former: dict[int, signal._HANDLER] = {}
         self._former_wakeup = -1
         self._open_pipe()
@@ -44,23 +47,18 @@ class Inbox:
             self._former[number] = signal.signal(number, _nothing)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if Counter(self._received)[number] < _MOST_PENDING:
-            self._received.append(number)
+        if Counter(self.received)[number] < _MOST_PENDING:
+            self.received.append(number)
 
     def fileno(self) -> int:
         """Readable when a signal came. Only `wait` empties it."""
         return self._read
 
-    @property
-    def received(self) -> bool:
-        """A signal waits to be taken; costs no system call."""
-        return bool(self._received)
-
     def take(self) -> list[int]:
         """Signal numbers in the order they came, each as often as it was delivered."""
         taken = []
-        while self._received:
-            taken.append(self._received.popleft())
+        while self.received:
+            taken.append(self.received.popleft())
         return taken
 
     def wait(self, timeout: float | None, *descriptors: int) -> set[int]:
@@ -71,7 +69,7 @@ class Inbox:
         poller = select.poll()
         for descriptor in (self._read, *descriptors):
             poller.register(descriptor, select.POLLIN)
-        if self._received:
+        if self.received:
             timeout = 0
         ready = {descriptor for descriptor, _ in poller.poll(None if timeout is None else max(0.0, timeout) * 1000)}
         if self._read in ready:
@@ -91,7 +89,7 @@ class Inbox:
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
-        self._received.clear()
+        self.received.clear()
         self._former.clear()
         self._close_pipe()
         self._open_pipe()

@@ -5,17 +5,16 @@ import os
 import random
 import socket
 import time
-from functools import partial
 
 from sql import leases, workers
 from sql.connection import Connection
 from sql.errors import Rejected, SchemaUnsupported, StorageError, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
-from workerpool import execution, metrics, proc
+from workerpool import metrics, proc
 from workerpool.board import Board, Cell
 from workerpool.errors import BootFailure
-from workerpool.follow_ups import FollowUps
+from workerpool.execution import Execution
 from workerpool.interrupts import Interrupts
 from workerpool.kinds.registry import Registry
 from workerpool.lanes import Lane
@@ -48,6 +47,7 @@ class Worker:
         self._interrupts = Interrupts()
         self._draining = False
         self._verbose = log.isEnabledFor(logging.DEBUG)
+        self._wears = settings.worker_max_jobs is not None or settings.worker_max_rss_mb is not None
         self._ran = 0
         self._session = Session(
             settings.database_url,
@@ -57,7 +57,13 @@ class Worker:
         )
         self._tally = metrics.Tally()
         self._settlement = Settlement(self._session, cell, registry, self._tally)
-        self._progress = Progress(self._write_progress)
+        self._execution = Execution(
+            registry,
+            self._interrupts,
+            settings.job_timeout_seconds,
+            self._is_cancelled,
+            Progress(self._write_progress).report,
+        )
         self._pace = Pace(settings.worker_prefetch)
         self._lanes = [Lane(queue, registry.runnable(), self._settlement.claim) for queue in settings.worker_queues]
 
@@ -77,7 +83,7 @@ class Worker:
         try:
             hinted = False
             while not self._leaving() and not self._worn_out():
-                if not self._lease_holds():
+                if not self._cell.lease_holds(time.monotonic()):
                     self._renew_lease()
                 elif self._work_a_batch(hinted):
                     hinted = False
@@ -99,13 +105,12 @@ class Worker:
         return self._draining or self._interrupts.leaving
 
     def _worn_out(self) -> bool:
+        if not self._wears:
+            return False
         settings = self._settings
         if settings.worker_max_jobs is not None and self._ran >= settings.worker_max_jobs:
             return True
         return settings.worker_max_rss_mb is not None and proc.rss_mb() > settings.worker_max_rss_mb
-
-    def _lease_holds(self) -> bool:
-        return not self._cell.lost and time.monotonic() < self._cell.lease_until
 
     def _renew_lease(self) -> None:
         """A worker that was lost takes a new identity; one merely not beaten waits for the steward."""
@@ -166,7 +171,7 @@ class Worker:
         try:
             claimed = self._session.run(claim, unless=self._leaving)
             if claimed:
-                cell.begin([(job.id, int(job.fence)) for job in claimed])
+                cell.begin([(job.id, job.fence) for job in claimed])
         finally:
             cell.claiming = False
         return claimed
@@ -177,54 +182,44 @@ class Worker:
         self._pace.took(job.kind for job in batch)
         started = 0
         for index, job in enumerate(batch):
-            if self._leaving() or not self._lease_holds() or (index and self._worn_out()):
+            now = time.monotonic()
+            if self._leaving() or not self._cell.lease_holds(now) or (index and self._worn_out()):
                 break
             started = index + 1
-            if self._pace.is_slow(job.kind):
+            if job.kind in self._pace.slow:
                 # What is finished must not wait on the board for as long as this one takes.
                 self._settlement.flush()
-            self._run(queue, index, job)
+                now = time.monotonic()
+            self._run(queue, index, job, now)
         # What is kept now goes with the next claim.
-        rest = {int(job.fence): (index, job) for index, job in enumerate(batch) if index >= started}
+        rest = {job.fence: (index, job) for index, job in enumerate(batch) if index >= started}
         if rest:
             self._settlement.release(rest[fence] for fence in self._cell.give_up(rest.keys()))
             self._tally.write()
         metrics.jobs_in_flight.set(0)
 
-    def _run(self, queue: str, index: int, job: Claimed) -> None:
-        began = time.monotonic()
-        deadline = began + float(job.timeout_seconds)
+    def _run(self, queue: str, index: int, job: Claimed, began: float) -> None:
+        deadline = began + job.timeout_seconds
         if not self._cell.start(index, now=began, kill_at=deadline + KILL_AFTER_SECONDS):
             # It was revoked: the steward gives it back.
             return
-        self._tally.started(job.kind, float(job.waited_seconds))
-        outcome, follow_ups = execution.run(
-            job,
-            queue,
-            self._registry,
-            self._interrupts,
-            began=began,
-            deadline=deadline,
-            follow_ups=FollowUps(self._registry, self._settings.job_timeout_seconds),
-            is_cancelled=self._is_cancelled,
-            report=partial(self._progress.report, job),
-        )
+        outcome, follow_ups = self._execution.run(job, queue, began, deadline)
         ended = time.monotonic()
         seconds = ended - began
-        self._tally.ran(job.kind, seconds)
+        self._tally.ran(job.kind, job.waited_seconds, seconds)
         self._pace.ran(job.kind, seconds)
         self._ran += 1
         if self._verbose:
             log.debug("%s %s attempt %s: %s", job.kind, job.id, job.attempt, type(outcome).__name__)
         self._settlement.settle(index, job, outcome, follow_ups, ended=ended)
-        if self._settlement.due(ended):
+        if ended >= self._settlement.due_at:
             self._settlement.flush()
 
     def _is_cancelled(self) -> bool:
         return self._cell.cancel_requested or self._cell.lost
 
     def _write_progress(self, job: Claimed, text: str) -> None:
-        lease = Lease(job.id, int(job.fence))
+        lease = Lease(job.id, job.fence)
         self._session.if_open(lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text))
 
     def _idle(self) -> bool:

@@ -121,7 +121,7 @@ def _claim(conn: Connection, asked: Mapping[str, Any], picks: list[Pick]) -> lis
     while limit and room > 0:
         try:
             claimed = sql.leases.claim(conn, queue=asked["queue"], picks=picks, limit=limit, lease_ms=asked["lease_ms"])
-            fresh = _told(conn, [Lease(job.id, int(job.fence)) for job in claimed], room)
+            fresh = _told(conn, [Lease(job.id, job.fence) for job in claimed], room)
         except StorageError:
             if not told:
                 raise

@@ -61,13 +61,12 @@ started as (
     from claimed
 )
 select
-    c.id::text, c.kind, j.payload, (c.attempts + 1)::text, c.fence::text, j.max_attempts, j.timeout_seconds,
-    greatest(date_part('epoch', now() - c.run_at), 0)::text, c.run_at::text, c.priority::text
+    c.id::text, c.kind, j.payload, c.attempts + 1, c.fence, j.max_attempts, j.timeout_seconds,
+    greatest(date_part('epoch', now() - c.run_at), 0), c.run_at::text, c.priority
 from claimed as c
 cross join lateral (
     select
-        case when %(lease_ms)s::bigint is null then payload::text else '' end as payload, max_attempts::text,
-        timeout_seconds::text
+        case when %(lease_ms)s::bigint is null then payload::text else '' end as payload, max_attempts, timeout_seconds
     from windlass.jobs
     where id = c.id
     offset 0
@@ -105,13 +104,13 @@ from acked;
 -- Settles what a worker finished and takes its next jobs in one round trip and one commit; in each row how many were
 -- settled, and one row without a job where there is none. The two meet in running, on different rows.
 select
-    a.acked, c.id::text, c.kind, j.payload, (c.attempts + 1)::text, c.fence::text, j.max_attempts, j.timeout_seconds,
-    greatest(date_part('epoch', now() - c.run_at), 0)::text, c.run_at::text, c.priority::text
+    a.acked, c.id::text, c.kind, j.payload, c.attempts + 1, c.fence, j.max_attempts, j.timeout_seconds,
+    greatest(date_part('epoch', now() - c.run_at), 0), c.run_at::text, c.priority
 from (select count(*) from acked) as a (acked)
 left join (
     claimed as c
     cross join lateral (
-        select payload::text as payload, max_attempts::text, timeout_seconds::text
+        select payload::text as payload, max_attempts, timeout_seconds
         from windlass.jobs
         where id = c.id
         offset 0

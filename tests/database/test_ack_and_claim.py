@@ -26,7 +26,7 @@ def test_it_settles_with_results_and_claims_in_order(connection: Connection, wor
     held = [lease_of(job) for job in claim(connection, worker, limit=2)]
     acked, claimed = turn(connection, worker, [(held[1], '{"pages": 3}'), (held[0], None)])
     assert acked == 2
-    assert [(job.id, job.attempt, job.payload) for job in claimed] == [(job_id, "1", "{}") for job_id in made[2:]]
+    assert [(job.id, job.attempt, job.payload) for job in claimed] == [(job_id, 1, "{}") for job_id in made[2:]]
     assert [(look(connection, job_id).status, look(connection, job_id).result) for job_id in made[:3]] == [
         ("succeeded", None),
         ("succeeded", '{"pages": 3}'),

@@ -137,7 +137,7 @@ def test_a_retry_that_is_due_at_once_is_found_within_the_ration(connection: Conn
     rest = lane.claim(connection, worker, 5)
     leases.fail(connection, worker, [Failure(lease_of(first), "crashed")])
     (again,) = until(lambda: lane.claim(connection, worker, 5), 2)
-    assert (again.id, again.attempt) == (first.id, "2")
+    assert (again.id, again.attempt) == (first.id, 2)
     assert len(rest) == 2
 
 

@@ -43,7 +43,7 @@ def test_however_often_released_a_job_keeps_all_its_attempts(connection: Connect
     job_id = add(connection, max_attempts=1)
     for _ in range(20):
         leases.release(connection, worker, [claim_one(connection, worker)])
-    assert claim(connection, worker)[0].attempt == "1"
+    assert claim(connection, worker)[0].attempt == 1
     assert look(connection, job_id).status == "running"
 
 

@@ -55,7 +55,7 @@ def test_a_lost_workers_job_comes_back_at_once_with_its_attempt_counted(connecti
     assert inside(connection, job_id) == (lease.fence, None, None)
     assert leases.held_by(connection, [worker]) == []
     assert connection.fetch_one("select run_at between created_at and now() from windlass.job_view") == (True,)
-    assert [claimed.attempt for claimed in claim(connection)] == ["2"]
+    assert [claimed.attempt for claimed in claim(connection)] == [2]
 
 
 def test_jobs_of_workers_lost_long_ago_are_found_by_a_thorough_rescue_only(connection: Connection, worker: int) -> None:
@@ -91,7 +91,7 @@ def test_an_http_lease_comes_back_when_it_has_run_out_and_not_before(connection:
     assert rescue(connection) == {job_id: "retrying"}
     job = look(connection, job_id)
     assert (job.attempts, job.last_error) == (1, "lease expired")
-    assert [claimed.attempt for claimed in claim(connection)] == ["2"]
+    assert [claimed.attempt for claimed in claim(connection)] == [2]
 
 
 def test_after_an_outage_http_leases_are_rescued_and_workers_wait(connection: Connection, worker: int) -> None:

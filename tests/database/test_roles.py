@@ -103,9 +103,7 @@ def enqueued(conn: Connection, count: int, key: str | None = None) -> list[str]:
 
 def claimed(conn: Connection, count: int, **holder: int) -> list[Lease]:
     picks = [Pick("external", 0, *START)]
-    return [
-        Lease(job.id, int(job.fence)) for job in leases.claim(conn, queue="default", picks=picks, limit=count, **holder)
-    ]
+    return [Lease(job.id, job.fence) for job in leases.claim(conn, queue="default", picks=picks, limit=count, **holder)]
 
 
 def test_the_service_can_do_all_that_services_do(service: Connection) -> None:

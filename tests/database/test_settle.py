@@ -93,13 +93,13 @@ def test_the_next_attempt_comes_no_sooner_than_its_delay(connection: Connection)
     assert seconds_until_due(connection, job_id) == 1.25
     assert claim(connection) == []
     past(connection, "ready", "run_at", 1.25)
-    assert [job.attempt for job in claim(connection)] == ["2"]
+    assert [job.attempt for job in claim(connection)] == [2]
 
 
 def test_a_failure_without_delay_is_due_at_once(connection: Connection) -> None:
     add(connection)
     leases.fail(connection, None, [Failure(claim_one(connection), "the worker was killed")])
-    assert [job.attempt for job in claim(connection)] == ["2"]
+    assert [job.attempt for job in claim(connection)] == [2]
 
 
 def test_a_job_that_fails_at_every_attempt_is_dead_after_exactly_max_attempts(connection: Connection) -> None:

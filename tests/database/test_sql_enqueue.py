@@ -245,6 +245,6 @@ def test_who_asks_second_waits_for_how_the_first_ends(
 def test_its_job_is_claimed_and_settled_as_any_other(any_connection: Connection) -> None:
     job_id = enqueue(any_connection, kind="email", priority=3, run_at="2001-01-01Z")
     [claimed] = claim_jobs(any_connection)
-    assert (claimed.id, claimed.priority, claimed.attempt, claimed.timeout_seconds) == (job_id, "3", "1", "900")
+    assert (claimed.id, claimed.priority, claimed.attempt, claimed.timeout_seconds) == (job_id, 3, 1, 900)
     assert leases.ack(any_connection, None, [(lease_of(claimed), None)]) == {job_id}
     assert look(any_connection, job_id).status == "succeeded"

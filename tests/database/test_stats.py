@@ -68,5 +68,5 @@ def test_only_http_leases_are_counted_as_leases(connection: Connection) -> None:
     assert stats.inflight_leases(connection) == 0
     held = claim(connection, limit=3)
     assert stats.inflight_leases(connection) == 3
-    leases.release(connection, None, [leases.Lease(job.id, int(job.fence)) for job in held])
+    leases.release(connection, None, [leases.Lease(job.id, job.fence) for job in held])
     assert stats.inflight_leases(connection) == 0

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 
 from support.waiting import until
-from workerpool.board import WORKER, Board, Cell, Entry, State
+from workerpool.board import ENTRIES, WORKER, Board, Cell, Entry, State
 
 # Some batches are short and some fill the cell; the fence tells which batch an entry belongs to.
-_SIZES = (1, 7, 60, 500)
+_SIZES = (1, 7, 60, ENTRIES)
 _PER_BATCH = 1000
 
 

@@ -82,7 +82,7 @@ class Mover:
         limit = self.random.randint(1, 12)
         claimed = claim(self.conn, worker, kinds=kinds, limit=limit, lease_ms=HTTP_LEASE_MS)
         self.held += [(lease_of(job), worker) for job in claimed]
-        self.fences += sorted(int(job.fence) for job in claimed)
+        self.fences += sorted(job.fence for job in claimed)
         return len(claimed)
 
     def ack(self) -> int:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workerpool.context import Context, JobView
+from sql.rows import Claimed
+from workerpool.context import Context
 
 # A UUIDv7 of 2024-07-11T12:00:00.000Z.
 JOB_ID = "0190a1aa-2200-7def-8a11-0123456789ab"
@@ -32,7 +33,13 @@ def a_run(
     """A run of one job with `seconds` until its deadline."""
     reports: list[Any] = []
     enqueued: list[Mapping[str, Any]] = []
-    job = JobView(JOB_ID, "a-kind", "default", attempt, max_attempts, fence)
-    return Run(
-        Context(job, time.monotonic() + seconds, is_cancelled, reports.append, enqueued.append), reports, enqueued
+    job = Claimed(JOB_ID, "a-kind", "{}", attempt, fence, max_attempts, 30, 0.0, JOB_CREATED_AT, 0)
+    context = Context(
+        job,
+        "default",
+        time.monotonic() + seconds,
+        is_cancelled,
+        lambda _, value: reports.append(value),
+        enqueued.append,
     )
+    return Run(context, reports, enqueued)

@@ -79,7 +79,7 @@ def claim_one(conn: Connection, worker_id: int | None = None, **facts: Any) -> L
 
 def lease_of(claimed: Claimed) -> Lease:
     """The right that came with a claimed job."""
-    return Lease(claimed.id, int(claimed.fence))
+    return Lease(claimed.id, claimed.fence)
 
 
 def look(conn: Connection, job_id: str) -> Job:

@@ -194,7 +194,7 @@ def test_a_batch_has_room_for_its_most_entries_and_for_no_more(cell: Cell) -> No
     assert entries is not None
     assert [(entry.job_id, entry.fence) for entry in entries] == claims
     assert [entry.result for entry in entries] == [f"{n}".encode() for n in range(ENTRIES)]
-    with pytest.raises(ValueError, match="holds 500"):
+    with pytest.raises(ValueError, match="holds 1000"):
         cell.begin([*claims, ("one more", 1)])
 
 

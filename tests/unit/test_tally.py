@@ -43,9 +43,8 @@ def test_a_tally_is_written_once() -> None:
     before = started(), completed()
     tally = metrics.Tally()
     for _ in range(3):
-        tally.started("tallied", 0.1)
-        tally.ran("tallied", 0.2)
-        tally.completed("tallied", "succeeded")
+        tally.ran("tallied", 0.1, 0.2)
+        tally.completed(["tallied"], "succeeded")
     assert (started(), completed()) == before
     tally.write()
     tally.write()

@@ -167,7 +167,9 @@ class Registry:
     def __init__(self, kinds: Iterable[Kind]) -> None:
         self._kinds = {each.name: each for each in kinds}
         # Instantiating a schema costs many times one load of it.
-        self._schemas = {name: _made(name, each.payload) for name, each in self._kinds.items() if each.payload}
+        self._schemas = {
+            name: _made(name, each.payload) if each.payload else None for name, each in self._kinds.items()
+        }
 
     def names(self) -> tuple[str, ...]:
         """Every kind, sorted."""
@@ -189,7 +191,10 @@ class Registry:
 
         Raises UnknownKind, and PayloadInvalid with every problem at once.
         """
-        schema = self._schemas.get(self.get(name).name)
+        try:
+            schema = self._schemas[name]
+        except (KeyError, TypeError):
+            raise UnknownKind(name, self._kinds) from None
         if schema is None:
             return payload
         try:
