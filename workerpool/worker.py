@@ -192,7 +192,7 @@ class Worker:
                 now = time.monotonic()
             self._run(queue, index, job, now)
         # What is kept now goes with the next claim.
-        rest = {job.fence: (index, job) for index, job in enumerate(batch) if index >= started}
+        rest = {job.fence: (index, job) for index, job in enumerate(batch[started:], started)}
         if rest:
             self._settlement.release(rest[fence] for fence in self._cell.give_up(rest.keys()))
             self._tally.write()
