@@ -67,6 +67,24 @@ begin
     return job;
 end $_$;
 
+CREATE FUNCTION windlass.enqueue_one(queue text, kind text, priority smallint, max_attempts smallint, timeout_seconds integer, payload jsonb, run_at timestamp with time zone, OUT id uuid, OUT stored_payload text, OUT due_at text, OUT created_at text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+begin
+    id := windlass.uuid7();
+    insert into windlass.jobs (id, queue, kind, priority, max_attempts, timeout_seconds, payload)
+    values (
+        enqueue_one.id, enqueue_one.queue, enqueue_one.kind, enqueue_one.priority, enqueue_one.max_attempts,
+        enqueue_one.timeout_seconds, enqueue_one.payload);
+    insert into windlass.ready (id, queue, kind, priority, run_at, attempts, last_fence)
+    values (
+        enqueue_one.id, enqueue_one.queue, enqueue_one.kind, enqueue_one.priority, coalesce(enqueue_one.run_at, now()),
+        0, 0);
+    stored_payload := payload::text;
+    created_at := windlass.rfc3339(now());
+    due_at := coalesce(windlass.rfc3339(run_at), created_at);
+end $$;
+
 CREATE FUNCTION windlass.rfc3339(t timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN to_char((t AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text);
