@@ -130,11 +130,11 @@ def test_a_client_that_dawdles_is_hung_up_on_and_keeps_nobody_waiting(
     assert count(connection, "jobs") == 0
 
 
-@pytest.mark.parametrize("clients", [1, 3])
+@pytest.mark.parametrize(("clients", "threads"), [(1, 4), (3, 2)])
 def test_clients_that_never_pause_leave_others_a_thread_and_are_not_hung_up_on(
-    start_web: Callable[..., Web], clients: int
+    start_web: Callable[..., Web], clients: int, threads: int
 ) -> None:
-    web = start_web("--timeout", "2", WEB_THREADS="2")
+    web = start_web("--timeout", "2", WEB_THREADS=str(threads))
     over = time.monotonic() + 5
 
     def ask_without_a_pause() -> None:
