@@ -63,7 +63,7 @@ def enqueue(conn: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
     """
     if _is_plain(jobs):
         return [Enqueued(_enqueue_one(conn, jobs[0]).id, created=True, same_request=True)]
-    return [Enqueued(*row) for row in _enqueue(conn, _SQL["enqueue"], jobs)]
+    return list(map(Enqueued._make, _enqueue(conn, _SQL["enqueue"], jobs)))
 
 
 def enqueue_shown(conn: Connection, jobs: Sequence[NewJob]) -> list[Job | Enqueued]:
@@ -152,16 +152,16 @@ def _enqueue(conn: Connection, statement: Statement, jobs: Sequence[NewJob]) -> 
     (queues, kinds, priorities, attempts, timeouts, payloads, run_ats, keys, hashes, windows) = zip(*jobs, strict=True)
     return conn.fetch_all(
         statement,
-        queues=arrays.quoted(queues),
-        kinds=arrays.quoted(kinds),
-        priorities=arrays.plain(priorities),
-        max_attempts=arrays.plain(attempts),
-        timeouts=arrays.plain(timeouts),
+        queues=arrays.repeated(queues),
+        kinds=arrays.repeated(kinds),
+        priorities=arrays.repeated(priorities),
+        max_attempts=arrays.repeated(attempts),
+        timeouts=arrays.repeated(timeouts),
         payloads=arrays.quoted(payloads),
-        run_ats=arrays.quoted(run_ats),
+        run_ats=arrays.repeated(run_ats),
         keys=arrays.quoted(keys),
         hashes=arrays.quoted(hashes),
-        windows=arrays.plain(windows),
+        windows=arrays.repeated(windows),
     )
 
 

@@ -1,6 +1,7 @@
 """`/jobs`: enqueue one or many, read, list, cancel, retry."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -95,8 +96,8 @@ def enqueue_bulk(asked: dict[str, Any]) -> flask.Response:
     here = context.current()
     results = bulk.enqueue(here.database.connection(), here.rules, asked["jobs"])
     created = [result.job for result in results if result.job is not None and result.created]
-    for job in created:
-        metrics.count_enqueued(job.queue, job.kind)
+    for (queue, kind), count in Counter((job.queue, job.kind) for job in created).items():
+        metrics.count_enqueued(queue, kind, count)
     here.hints.send(len(created))
     texts = (
         bulk_result_text(result.status, result.job, result.problem.body() if result.problem else None)

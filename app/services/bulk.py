@@ -14,11 +14,9 @@ from sql.connection import Connection
 from sql.errors import Rejected, UnknownCommit
 from sql.jobs import Enqueued, NewJob
 from sql.rows import Job
-from workerpool.kinds.requests import NewJobSchema
+from workerpool.kinds import requests
 
 log = logging.getLogger(__name__)
-
-_SHAPE = NewJobSchema()
 
 
 class Answer(NamedTuple):
@@ -92,8 +90,7 @@ def enqueue(conn: Connection, rules: Rules, items: Sequence[Any]) -> list[Answer
 
 def _loaded(item: Any) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = _SHAPE.load(item)
-        return loaded
+        return requests.load(item)
     except ValidationError as error:
         raise Invalid.of(field_messages(error.messages)) from error
 
