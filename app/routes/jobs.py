@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import flask
+from werkzeug.datastructures import Headers
 from werkzeug.routing import BaseConverter
 
 from app import context, metrics
@@ -45,9 +46,20 @@ class JobIdConverter(BaseConverter):
     part_isolating = True
 
 
+class _Answer(flask.Response):
+    """A response whose headers are as they go out."""
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:  # noqa: ARG002
+        """werkzeug's would make URIs of what may be none, and measure the body: 25 µs."""
+        return self.headers
+
+
 def json_answer(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
-    """A response of JSON text."""
-    return flask.Response(f"{text}\n", status, headers, mimetype="application/json")
+    """A response of JSON text. `headers` are ASCII."""
+    body = f"{text}\n".encode()
+    response = _Answer(body, status, headers, mimetype="application/json")
+    response.headers["Content-Length"] = str(len(body))
+    return response
 
 
 def no_answer(**headers: str) -> flask.Response:

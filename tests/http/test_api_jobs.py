@@ -69,6 +69,17 @@ def test_a_new_job_is_answered_as_it_reads_back(client: FlaskClient, fields: dic
         assert f'{{"status":201,"job":{alone}}}' in bulk.text
 
 
+def test_an_answer_says_how_many_bytes_it_has(client: FlaskClient) -> None:
+    job = created(client, payload="\u00e9\U0001f600")
+    for response in (post(client), client.get(f"/jobs/{job['id']}"), client.get("/jobs")):
+        assert int(response.headers["Content-Length"]) == len(response.data)
+    head = client.head(f"/jobs/{job['id']}")
+    assert (head.headers["Content-Length"], head.data) == (
+        client.get(f"/jobs/{job['id']}").headers["Content-Length"],
+        b"",
+    )
+
+
 def test_null_counts_as_absent(client: FlaskClient) -> None:
     nulls = dict.fromkeys(("max_attempts", "idempotency_key", "queue", "priority", "run_at", "timeout_seconds"))
     job = created(client, **nulls)
