@@ -127,6 +127,22 @@ def test_jobs_enqueued_together_are_answered_in_their_order(connection: Connecti
     assert all(answer.created and answer.same_request for answer in answers)
 
 
+def test_a_job_is_found_by_its_index_also_by_a_session_that_knew_the_tables_empty(
+    any_connection: Connection,
+) -> None:
+    # The planner takes a table that was never vacuumed for ten pages long.
+    any_connection.execute("vacuum analyze")
+    for _ in range(10):
+        assert jobs.find(any_connection, str(uuid.uuid4())) is None
+    *_, last = add_many(any_connection, 5000)
+    with any_connection.transaction():
+        assert look(any_connection, last).id == last
+        row = any_connection.fetch_one(
+            "select sum(seq_scan) from pg_stat_xact_user_tables where schemaname = 'windlass'"
+        )
+    assert row == (0,)
+
+
 def test_nothing_given_makes_nothing(connection: Connection) -> None:
     assert jobs.enqueue(connection, []) == []
     assert jobs.enqueue_shown(connection, []) == []
