@@ -29,10 +29,11 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     app = flask.Flask(__name__, static_folder=None)
     app.config.update(
         MAX_BODY_BYTES=settings.max_body_bytes,
-        MAX_CONTENT_LENGTH=settings.max_body_bytes + 1,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    # None of our functions is a coroutine, and Flask would look at each of them again in each request.
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     # A doubled slash is an unknown path like any other, not a redirect with an HTML body.
     app.url_map.merge_slashes = False
     app.url_map.converters["job_id"] = jobs.JobIdConverter

@@ -7,7 +7,7 @@ import flask
 import marshmallow
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.problems import BadRequest, Invalid, UnsupportedMediaType, field_messages
 from workerpool.kinds import documents
@@ -24,18 +24,20 @@ def parse_json(body: bytes) -> Any:
 
 
 def _whole_body(req: flask.Request) -> bytes:
+    most: int = flask.current_app.config["MAX_BODY_BYTES"]
+    said = req.content_length
+    if said is not None and said > most:
+        raise RequestEntityTooLarge
     try:
-        body = req.get_data()
-    except HTTPException:
-        raise
+        # Straight from the server, which ends a body where it ends: werkzeug's streams around it took 25 µs.
+        body: bytes = req.environ["wsgi.input"].read(most + 1)
     except Exception as error:
         # The server's own, of its many kinds: a chunk without a size, a client that hung up.
         raise BadRequest("the body cannot be read to its end") from error
-    # werkzeug reads a chunked body up to its limit and then takes it for whole, and gunicorn ends a body with its
-    # connection: so its limit is one byte more than ours, and the length is compared.
-    if len(body) > flask.current_app.config["MAX_BODY_BYTES"]:
+    if len(body) > most:
         raise RequestEntityTooLarge
-    if req.content_length is not None and len(body) < req.content_length:
+    # gunicorn ends a body with its connection.
+    if said is not None and len(body) < said:
         raise BadRequest("the body is shorter than its Content-Length")
     return body
 

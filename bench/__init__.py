@@ -16,6 +16,7 @@ command, the rest says how it is measured and what should come out; RESULTS.md r
 `pool.Pool(url, workers=2, WORKER_PREFETCH="10")` is `python -m workerpool` with bench.kinds; `.wait_until_drained()`,
     `.cpu_seconds()`, `.private_mib()`; TERM at the end of the `with` block.
 `web.Web(url, processes=2)` is `windlass web` on a free port: `.url`, `.host`, `.port`.
+`clients.ask(address, clients, seconds, status, next_request)` has so many keep-alive clients ask, at next to no cost.
 `rates` reads from `done` how fast a database was drained, `history` writes finished jobs by the million, `stamps` hears
     from handlers when they started, `processes` knows waiting, memory and processor time.
 

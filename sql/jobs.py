@@ -1,13 +1,13 @@
 """The producer half: enqueue, read, cancel. The connection comes first and the caller owns the transaction."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sql import arrays
 from sql.connection import Connection
 from sql.errors import StorageError
 from sql.rows import Job, Status
-from sql.statements import load
+from sql.statements import Statement, load
 
 _SQL = load("jobs")
 _PAGE = {
@@ -61,23 +61,20 @@ def enqueue(conn: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
 
     Raises Rejected when the database refuses any value; then nothing is stored.
     """
-    if not jobs:
-        return []
-    (queues, kinds, priorities, attempts, timeouts, payloads, run_ats, keys, hashes, windows) = zip(*jobs, strict=True)
-    rows = conn.fetch_all(
-        _SQL["enqueue"],
-        queues=arrays.quoted(queues),
-        kinds=arrays.quoted(kinds),
-        priorities=arrays.plain(priorities),
-        max_attempts=arrays.plain(attempts),
-        timeouts=arrays.plain(timeouts),
-        payloads=arrays.quoted(payloads),
-        run_ats=arrays.quoted(run_ats),
-        keys=arrays.quoted(keys),
-        hashes=arrays.quoted(hashes),
-        windows=arrays.plain(windows),
-    )
-    return [Enqueued(*row) for row in rows]
+    if _is_plain(jobs):
+        return [Enqueued(_enqueue_one(conn, jobs[0]).id, created=True, same_request=True)]
+    return list(map(Enqueued._make, _enqueue(conn, _SQL["enqueue"], jobs)))
+
+
+def enqueue_shown(conn: Connection, jobs: Sequence[NewJob]) -> list[Job | Enqueued]:
+    """As `enqueue`; but a job that was created is answered as `find` would show it."""
+    if _is_plain(jobs):
+        return [_enqueue_one(conn, jobs[0])]
+    rows = _enqueue(conn, _SQL["enqueue_shown"], jobs)
+    return [
+        _shown(job, job_id, *known) if created else Enqueued(job_id, created, same_request)
+        for job, (job_id, created, same_request, *known) in zip(jobs, rows, strict=True)
+    ]
 
 
 def find_many(conn: Connection, ids: Sequence[str]) -> dict[str, Job]:
@@ -128,3 +125,66 @@ def cancel(conn: Connection, job_id: str) -> Literal["cancelled", "flagged", "te
         if not exists:
             return "missing"
     raise StorageError(f"job {job_id} is in no state: run `windlass check`")
+
+
+def _is_plain(jobs: Sequence[NewJob]) -> bool:
+    return len(jobs) == 1 and jobs[0].idempotency_key is None
+
+
+def _enqueue_one(conn: Connection, job: NewJob) -> Job:
+    row = conn.fetch_one(
+        _SQL["enqueue_one"],
+        queue=job.queue,
+        kind=job.kind,
+        priority=job.priority,
+        max_attempts=job.max_attempts,
+        timeout=job.timeout_seconds,
+        payload=job.payload,
+        run_at=job.run_at,
+    )
+    assert row is not None
+    return _shown(job, *row)
+
+
+def _enqueue(conn: Connection, statement: Statement, jobs: Sequence[NewJob]) -> list[tuple[Any, ...]]:
+    if not jobs:
+        return []
+    (queues, kinds, priorities, attempts, timeouts, payloads, run_ats, keys, hashes, windows) = zip(*jobs, strict=True)
+    return conn.fetch_all(
+        statement,
+        queues=arrays.repeated(queues),
+        kinds=arrays.repeated(kinds),
+        priorities=arrays.repeated(priorities),
+        max_attempts=arrays.repeated(attempts),
+        timeouts=arrays.repeated(timeouts),
+        payloads=arrays.quoted(payloads),
+        run_ats=arrays.repeated(run_ats),
+        keys=arrays.quoted(keys),
+        hashes=arrays.quoted(hashes),
+        windows=arrays.repeated(windows),
+    )
+
+
+def _shown(job: NewJob, job_id: str, payload: str, run_at: str, created_at: str) -> Job:
+    """A job that has just been created, as the view `windlass.job_reading` shows it."""
+    return Job(
+        id=job_id,
+        kind=job.kind,
+        status=Status.QUEUED.value,
+        attempts=0,
+        max_attempts=job.max_attempts,
+        last_error=None,
+        payload=payload,
+        run_at=run_at,
+        idempotency_key=job.idempotency_key,
+        created_at=created_at,
+        updated_at=created_at,
+        queue=job.queue,
+        priority=job.priority,
+        cancel_requested=False,
+        result=None,
+        progress=None,
+        started_at=None,
+        finished_at=None,
+        timeout_seconds=job.timeout_seconds,
+    )

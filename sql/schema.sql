@@ -67,17 +67,27 @@ begin
     return job;
 end $_$;
 
+CREATE FUNCTION windlass.enqueue_one(queue text, kind text, priority smallint, max_attempts smallint, timeout_seconds integer, payload jsonb, run_at timestamp with time zone, OUT id uuid, OUT stored_payload text, OUT due_at text, OUT created_at text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+begin
+    id := windlass.uuid7();
+    insert into windlass.jobs (id, queue, kind, priority, max_attempts, timeout_seconds, payload)
+    values (
+        enqueue_one.id, enqueue_one.queue, enqueue_one.kind, enqueue_one.priority, enqueue_one.max_attempts,
+        enqueue_one.timeout_seconds, enqueue_one.payload);
+    insert into windlass.ready (id, queue, kind, priority, run_at, attempts, last_fence)
+    values (
+        enqueue_one.id, enqueue_one.queue, enqueue_one.kind, enqueue_one.priority, coalesce(enqueue_one.run_at, now()),
+        0, 0);
+    stored_payload := payload::text;
+    created_at := windlass.rfc3339(now());
+    due_at := coalesce(windlass.rfc3339(run_at), created_at);
+end $$;
+
 CREATE FUNCTION windlass.rfc3339(t timestamp with time zone) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN to_char((t AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text);
-
-CREATE FUNCTION windlass.uuid7() RETURNS uuid
-    LANGUAGE sql PARALLEL SAFE
-    RETURN uuidv7();
-
-CREATE FUNCTION windlass.uuid7_floor(t timestamp with time zone) RETURNS uuid
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (encode((SUBSTRING(int8send((GREATEST(floor((EXTRACT(epoch FROM t) * (1000)::numeric)), (0)::numeric))::bigint) FROM 3) || '\x70008000000000000000'::bytea), 'hex'::text))::uuid;
 
 CREATE TABLE windlass.done (
     id uuid NOT NULL,
@@ -107,21 +117,6 @@ CREATE TABLE windlass.failures (
     error text NOT NULL,
     permanent boolean,
     CONSTRAINT attempt_range CHECK (((attempt >= 1) AND (attempt <= 100)))
-);
-
-CREATE SEQUENCE windlass.fence
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
-CREATE TABLE windlass.idempotency_keys (
-    key text NOT NULL,
-    job_id uuid NOT NULL,
-    expires_at timestamp with time zone NOT NULL,
-    request_hash text NOT NULL,
-    CONSTRAINT key_length CHECK (((length(key) >= 1) AND (length(key) <= 255)))
 );
 
 CREATE TABLE windlass.jobs (
@@ -232,6 +227,37 @@ CREATE VIEW windlass.job_reading AS
     windlass.rfc3339(finished_at) AS finished_at,
     timeout_seconds
    FROM windlass.job_view;
+
+CREATE FUNCTION windlass.job(wanted uuid) RETURNS SETOF windlass.job_reading
+    LANGUAGE plpgsql STABLE
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    return query select v.* from windlass.job_reading as v where v.id = wanted;
+end $$;
+
+CREATE FUNCTION windlass.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN uuidv7();
+
+CREATE FUNCTION windlass.uuid7_floor(t timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (encode((SUBSTRING(int8send((GREATEST(floor((EXTRACT(epoch FROM t) * (1000)::numeric)), (0)::numeric))::bigint) FROM 3) || '\x70008000000000000000'::bytea), 'hex'::text))::uuid;
+
+CREATE SEQUENCE windlass.fence
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE windlass.idempotency_keys (
+    key text NOT NULL,
+    job_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    request_hash text NOT NULL,
+    CONSTRAINT key_length CHECK (((length(key) >= 1) AND (length(key) <= 255)))
+);
 
 CREATE TABLE windlass.queues (
     name text NOT NULL,

@@ -1,11 +1,13 @@
 """`/jobs`: enqueue one or many, read, list, cancel, retry."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 import flask
+from werkzeug.datastructures import Headers
 from werkzeug.routing import BaseConverter
 
 from app import context, metrics
@@ -44,9 +46,20 @@ class JobIdConverter(BaseConverter):
     part_isolating = True
 
 
+class _Answer(flask.Response):
+    """A response whose headers are as they go out."""
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:  # noqa: ARG002
+        """werkzeug's would make URIs of what may be none, and measure the body: 25 µs."""
+        return self.headers
+
+
 def json_answer(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
-    """A response of JSON text."""
-    return flask.Response(f"{text}\n", status, headers, mimetype="application/json")
+    """A response of JSON text. `headers` are ASCII."""
+    body = f"{text}\n".encode()
+    response = _Answer(body, status, headers, mimetype="application/json")
+    response.headers["Content-Length"] = str(len(body))
+    return response
 
 
 def no_answer(**headers: str) -> flask.Response:
@@ -95,8 +108,8 @@ def enqueue_bulk(asked: dict[str, Any]) -> flask.Response:
     here = context.current()
     results = bulk.enqueue(here.database.connection(), here.rules, asked["jobs"])
     created = [result.job for result in results if result.job is not None and result.created]
-    for job in created:
-        metrics.count_enqueued(job.queue, job.kind)
+    for (queue, kind), count in Counter((job.queue, job.kind) for job in created).items():
+        metrics.count_enqueued(queue, kind, count)
     here.hints.send(len(created))
     texts = (
         bulk_result_text(result.status, result.job, result.problem.body() if result.problem else None)

@@ -16,6 +16,8 @@ _MOST_SKIPPED = 2**31 - 1
 JOB_ID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 _DOCUMENTS: Final = frozenset({"payload", "result", "progress"})
+_JOB: Final = object_text((field, "%s") for field in Job._fields)
+_SHOW: Final = [document_text if field in _DOCUMENTS else scalar_text for field in Job._fields]
 _UNREADABLE = (
     "A value that another client put into the database and that cannot be read back is shown as"
     ' `{"unreadable": "why"}`.'
@@ -125,7 +127,4 @@ def bulk_result_text(status: int, job: Job | None, problem: dict[str, object] | 
 
 def job_text(job: Job) -> str:
     """A job as JSON text."""
-    return object_text(
-        (field, document_text(value) if field in _DOCUMENTS else scalar_text(value))
-        for field, value in zip(Job._fields, job, strict=True)
-    )
+    return _JOB % tuple([show(value) for show, value in zip(_SHOW, job, strict=True)])

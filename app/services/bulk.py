@@ -14,11 +14,9 @@ from sql.connection import Connection
 from sql.errors import Rejected, UnknownCommit
 from sql.jobs import Enqueued, NewJob
 from sql.rows import Job
-from workerpool.kinds.requests import NewJobSchema
+from workerpool.kinds import requests
 
 log = logging.getLogger(__name__)
-
-_SHAPE = NewJobSchema()
 
 
 class Answer(NamedTuple):
@@ -41,36 +39,63 @@ class _Asked(NamedTuple):
     job: NewJob
 
 
+class _Decided(NamedTuple):
+    """Of each place why it is refused or which job it became; and the jobs, by id, as far as they have been read."""
+
+    problems: dict[int, Problem]
+    enqueued: dict[int, Enqueued]
+    jobs: dict[str, Job]
+
+    def note(self, place: int, outcome: Job | Enqueued | Problem) -> None:
+        if isinstance(outcome, Job):
+            self.jobs[outcome.id] = outcome
+            self.enqueued[place] = Enqueued(outcome.id, created=True, same_request=True)
+        elif isinstance(outcome, Problem):
+            self.problems[place] = outcome
+        elif outcome.same_request:
+            self.enqueued[place] = outcome
+        else:
+            self.problems[place] = key_conflict()
+
+    def answer(self, place: int) -> Answer:
+        if place in self.problems:
+            return Answer(problem=self.problems[place])
+        enqueued = self.enqueued[place]
+        job = self.jobs.get(enqueued.id)
+        if job is None:
+            # Retention took it between the two statements.
+            return Answer(problem=Unavailable("the job of this key has just been removed; try again"))
+        return Answer(job, enqueued.created)
+
+
 def enqueue(conn: Connection, rules: Rules, items: Sequence[Any]) -> list[Answer]:
     """Stores what can be stored and answers in the order of `items`; one bad item does not refuse its neighbours.
 
     Raises sql.errors.Unavailable when nothing could be stored, or when it is not known what was.
     """
-    problems: dict[int, Problem] = {}
-    enqueued: dict[int, Enqueued] = {}
+    decided = _Decided({}, {}, {})
     waiting: list[_Asked] = []
     for place, item in enumerate(items):
         try:
             waiting.append(_Asked(place, prepare(rules, _loaded(item))))
         except Problem as problem:
-            problems[place] = problem
+            decided.problems[place] = problem
     while waiting:
-        waiting = _store(conn, waiting, enqueued, problems)
-    jobs = sql.jobs.find_many(conn, list({each.id for each in enqueued.values()})) if enqueued else {}
-    return [_answer(problems.get(place), enqueued.get(place), jobs) for place in range(len(items))]
+        waiting = _store(conn, waiting, decided)
+    found = {each.id for each in decided.enqueued.values()} - decided.jobs.keys()
+    if found:
+        decided.jobs.update(sql.jobs.find_many(conn, list(found)))
+    return [decided.answer(place) for place in range(len(items))]
 
 
 def _loaded(item: Any) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = _SHAPE.load(item)
-        return loaded
+        return requests.load(item)
     except ValidationError as error:
         raise Invalid.of(field_messages(error.messages)) from error
 
 
-def _store(
-    conn: Connection, waiting: list[_Asked], enqueued: dict[int, Enqueued], problems: dict[int, Problem]
-) -> list[_Asked]:
+def _store(conn: Connection, waiting: list[_Asked], decided: _Decided) -> list[_Asked]:
     """Stores the first item of each key, decides those behind it where that settles them, and returns the undecided.
 
     Undecided is only an item whose key an older job holds for another request than the item before it asked for.
@@ -81,33 +106,24 @@ def _store(
         if first.setdefault(asked.job.idempotency_key or asked.place, asked) is not asked:
             behind.append(asked)
     for asked, outcome in zip(first.values(), _enqueue(conn, [each.job for each in first.values()]), strict=True):
-        _note(asked.place, outcome, enqueued, problems)
+        decided.note(asked.place, outcome)
     undecided = []
     for asked in behind:
         leader = first[asked.job.idempotency_key or asked.place]
         same = asked.job.request_hash == leader.job.request_hash
-        if leader.place in enqueued:
-            found = enqueued[leader.place]._replace(created=False)
-            _note(asked.place, found if same else key_conflict(), enqueued, problems)
-        elif same or isinstance(problems[leader.place], Unavailable):
-            problems[asked.place] = problems[leader.place]
+        if leader.place in decided.enqueued:
+            found = decided.enqueued[leader.place]._replace(created=False)
+            decided.note(asked.place, found if same else key_conflict())
+        elif same or isinstance(decided.problems[leader.place], Unavailable):
+            decided.note(asked.place, decided.problems[leader.place])
         else:
             undecided.append(asked)
     return undecided
 
 
-def _note(place: int, outcome: Enqueued | Problem, enqueued: dict[int, Enqueued], problems: dict[int, Problem]) -> None:
-    if isinstance(outcome, Problem):
-        problems[place] = outcome
-    elif outcome.same_request:
-        enqueued[place] = outcome
-    else:
-        problems[place] = key_conflict()
-
-
-def _enqueue(conn: Connection, jobs: list[NewJob]) -> list[Enqueued | Problem]:
+def _enqueue(conn: Connection, jobs: list[NewJob]) -> list[Job | Enqueued | Problem]:
     try:
-        return list(sql.jobs.enqueue(conn, jobs))
+        return [*sql.jobs.enqueue_shown(conn, jobs)]
     except Rejected:
         if len(jobs) == 1:
             return [Invalid("a value cannot be stored", details={"body": ["holds a value the database refuses"]})]
@@ -126,13 +142,3 @@ def _enqueue(conn: Connection, jobs: list[NewJob]) -> list[Enqueued | Problem]:
         return [held if job.idempotency_key else next(stored) for job in jobs]
     # One value spoils the whole statement, and nothing of it was stored: find out which.
     return [outcome for job in jobs for outcome in _enqueue(conn, [job])]
-
-
-def _answer(problem: Problem | None, enqueued: Enqueued | None, jobs: dict[str, Job]) -> Answer:
-    if problem is not None or enqueued is None:
-        return Answer(problem=problem)
-    job = jobs.get(enqueued.id)
-    if job is None:
-        # Retention took it between the two statements.
-        return Answer(problem=Unavailable("the job of this key has just been removed; try again"))
-    return Answer(job, enqueued.created)

@@ -49,10 +49,12 @@ def enqueue(conn: Connection, rules: Rules, asked: Mapping[str, Any], key: str |
 
     Raises Invalid, and Conflict when the key was used with another request.
     """
-    (enqueued,) = sql.jobs.enqueue(conn, [prepare(rules, asked, key)])
-    if not enqueued.same_request:
+    (outcome,) = sql.jobs.enqueue_shown(conn, [prepare(rules, asked, key)])
+    if isinstance(outcome, Job):
+        return outcome, True
+    if not outcome.same_request:
         raise key_conflict()
-    return _found(conn, enqueued), enqueued.created
+    return _found(conn, outcome), False
 
 
 def key_conflict() -> Conflict:

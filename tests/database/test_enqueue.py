@@ -9,6 +9,8 @@ from support.work import KIND, add, add_many, claim, count, look, new_job
 from sql import jobs
 from sql.connection import Connection
 from sql.errors import Rejected
+from sql.jobs import Enqueued
+from sql.rows import Job
 
 NASTY = [
     "",
@@ -76,6 +78,30 @@ def test_a_job_reads_back_as_it_was_given(connection: Connection) -> None:
     assert job.idempotency_key == "k"
 
 
+def test_a_job_that_is_created_is_shown_as_it_reads_back(any_connection: Connection, subtests: pytest.Subtests) -> None:
+    plain = new_job(payload=r'{"b":[1e30, 1.50,null],"a":"\u00e9","aa":-0.0}')
+    scheduled = plain._replace(run_at="2031-05-06T07:08:09.12+02:00", priority=-32768, max_attempts=100, queue="mail")
+    keyed = scheduled._replace(idempotency_key="k", request_hash="h")
+    past = [plain._replace(run_at=f"1999-12-31T23:59:59.{n}Z", priority=n) for n in range(20)]
+    for given in ([plain], [scheduled], [keyed], past):
+        with subtests.test(str(given)):
+            shown = jobs.enqueue_shown(any_connection, given)
+            assert shown == [look(any_connection, job.id) for job in shown]
+            assert [job.run_at != job.created_at for job in shown if isinstance(job, Job)] == [
+                job.run_at is not None for job in given
+            ]
+
+
+def test_a_job_found_by_its_key_is_not_shown(connection: Connection) -> None:
+    given = [new_job(idempotency_key=key, request_hash="h") for key in ("k", "l")]
+    (first,) = jobs.enqueue_shown(connection, given[:1])
+    found, created = jobs.enqueue_shown(connection, given)
+    assert found == Enqueued(first.id, created=False, same_request=True)
+    assert created == look(connection, created.id)
+    other = jobs.enqueue_shown(connection, [given[0]._replace(request_hash="other")])
+    assert other == [Enqueued(first.id, created=False, same_request=False)]
+
+
 def test_without_a_run_at_a_job_is_due_when_it_was_created(connection: Connection) -> None:
     job = look(connection, add(connection))
     assert job.run_at == job.created_at == job.updated_at
@@ -86,6 +112,8 @@ def test_any_storable_text_comes_back_as_it_was(connection: Connection, subtests
     for text in NASTY:
         with subtests.test(text):
             queue, kind, key = f"q{text}", f"k{text}", f"i{text}"
+            alone = look(connection, add(connection, kind=f"a{text}", queue=queue))
+            assert (alone.queue, alone.kind) == (queue, f"a{text}")
             job = look(connection, add(connection, kind=kind, queue=queue, idempotency_key=key, request_hash=text))
             assert (job.queue, job.kind, job.idempotency_key) == (queue, kind, key)
             assert [claimed.kind for claimed in claim(connection, queue=queue, kinds=[kind])] == [kind]
@@ -99,8 +127,25 @@ def test_jobs_enqueued_together_are_answered_in_their_order(connection: Connecti
     assert all(answer.created and answer.same_request for answer in answers)
 
 
+def test_a_job_is_found_by_its_index_also_by_a_session_that_knew_the_tables_empty(
+    any_connection: Connection,
+) -> None:
+    # The planner takes a table that was never vacuumed for ten pages long.
+    any_connection.execute("vacuum analyze")
+    for _ in range(10):
+        assert jobs.find(any_connection, str(uuid.uuid4())) is None
+    *_, last = add_many(any_connection, 5000)
+    with any_connection.transaction():
+        assert look(any_connection, last).id == last
+        row = any_connection.fetch_one(
+            "select sum(seq_scan) from pg_stat_xact_user_tables where schemaname = 'windlass'"
+        )
+    assert row == (0,)
+
+
 def test_nothing_given_makes_nothing(connection: Connection) -> None:
     assert jobs.enqueue(connection, []) == []
+    assert jobs.enqueue_shown(connection, []) == []
 
 
 def test_an_id_is_a_uuid_of_version_7_and_later_jobs_have_greater_ones(any_connection: Connection) -> None:
@@ -126,6 +171,17 @@ def test_a_value_the_database_refuses_is_rejected_and_stores_nothing_of_the_call
         with subtests.test(str(facts)):
             with pytest.raises(Rejected):
                 jobs.enqueue(connection, [new_job(), new_job(**facts), fine])
+            assert [count(connection, table) for table in ("jobs", "ready", "idempotency_keys")] == [0, 0, 0]
+            assert connection.usable
+
+
+def test_a_value_the_database_refuses_is_rejected_of_a_job_alone_too(
+    connection: Connection, subtests: pytest.Subtests
+) -> None:
+    for facts in REFUSED:
+        with subtests.test(str(facts)):
+            with pytest.raises(Rejected):
+                jobs.enqueue(connection, [new_job(**facts)])
             assert [count(connection, table) for table in ("jobs", "ready", "idempotency_keys")] == [0, 0, 0]
             assert connection.usable
 

@@ -54,6 +54,32 @@ def test_every_field_that_can_be_set_is_kept(client: FlaskClient) -> None:
     assert get(client, job["id"]) == job
 
 
+@pytest.mark.parametrize("fields", [{}, {"run_at": "2031-05-06T09:08:09+02:00"}, {"idempotency_key": "k"}])
+def test_a_new_job_is_answered_as_it_reads_back(client: FlaskClient, fields: dict[str, Any]) -> None:
+    payload = {"bb": [1e300, 1.5, -0.0, 1e-7, None, 12345678901234567890], "a": "\u00e9\U0001f600\n\u2028", "": {}}
+    asked = {**EXTERNAL, "payload": payload, **fields}
+    response = client.post("/jobs", json=asked)
+    assert response.status_code == 201
+    assert response.text == client.get(response.headers["Location"]).text
+    bulk = client.post(
+        "/jobs/bulk", json={"jobs": [asked | {"idempotency_key": None}, asked | {"idempotency_key": "l"}]}
+    )
+    for result in bulk.get_json()["results"]:
+        alone = client.get(f"/jobs/{result['job']['id']}").text.strip()
+        assert f'{{"status":201,"job":{alone}}}' in bulk.text
+
+
+def test_an_answer_says_how_many_bytes_it_has(client: FlaskClient) -> None:
+    job = created(client, payload="\u00e9\U0001f600")
+    for response in (post(client), client.get(f"/jobs/{job['id']}"), client.get("/jobs")):
+        assert int(response.headers["Content-Length"]) == len(response.data)
+    head = client.head(f"/jobs/{job['id']}")
+    assert (head.headers["Content-Length"], head.data) == (
+        client.get(f"/jobs/{job['id']}").headers["Content-Length"],
+        b"",
+    )
+
+
 def test_null_counts_as_absent(client: FlaskClient) -> None:
     nulls = dict.fromkeys(("max_attempts", "idempotency_key", "queue", "priority", "run_at", "timeout_seconds"))
     job = created(client, **nulls)

@@ -65,6 +65,12 @@ def test_a_chunked_body_over_the_limit_is_too_large(web: Web) -> None:
     assert stored(web) == before
 
 
+def test_a_body_that_is_said_to_be_over_the_limit_is_refused_before_it_comes(web: Web) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=3) as connection:
+        connection.sendall(post(b"Content-Length: 2049\r\n", b"x"))
+        assert status(connection.recv(65536)) == 413
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [

@@ -1,5 +1,6 @@
 """gunicorn as we configure it: starting, refusing to start, and ending."""
 
+import http.client
 import os
 import signal
 import socket
@@ -127,6 +128,32 @@ def test_a_client_that_dawdles_is_hung_up_on_and_keeps_nobody_waiting(
     assert time.monotonic() - started < 15
     assert web.request("GET", "/healthz").status == 200
     assert count(connection, "jobs") == 0
+
+
+@pytest.mark.parametrize(("clients", "threads"), [(1, 4), (3, 2)])
+def test_clients_that_never_pause_leave_others_a_thread_and_are_not_hung_up_on(
+    start_web: Callable[..., Web], clients: int, threads: int
+) -> None:
+    web = start_web("--timeout", "2", WEB_THREADS=str(threads))
+    over = time.monotonic() + 5
+
+    def ask_without_a_pause() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        while time.monotonic() < over:
+            connection.request("GET", "/healthz")
+            # A new connection would be made without a word.
+            assert connection.getresponse().read() == b"ok"
+            connection.auto_open = 0
+        connection.close()
+
+    def ask_now_and_then() -> None:
+        while time.monotonic() < over:
+            began = time.monotonic()
+            assert web.request("GET", "/healthz", headers={"Connection": "close"}).status == 200
+            assert time.monotonic() - began < 2
+            time.sleep(0.5)
+
+    at_once(*[ask_without_a_pause] * clients, ask_now_and_then)
 
 
 def test_term_to_every_process_and_twice_ends_all_within_grace(start_web: Callable[..., Web]) -> None:

@@ -1,6 +1,7 @@
 """Shapes of `/jobs`: times, names, numbers in, job JSON out."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from marshmallow import ValidationError
 from app.problems import field_messages
 from app.schemas.jobs import JobFilterSchema, JobSchema, job_text
 from sql.rows import Job
+from workerpool.kinds import requests
 from workerpool.kinds.requests import NewJobSchema
 
 JOB = Job(
@@ -30,6 +32,35 @@ def refused(**fields: Any) -> dict[str, list[str]]:
     with pytest.raises(ValidationError) as error:
         loaded(**fields)
     return field_messages(error.value.messages)
+
+
+# Of each field something right, null, something wrong; and what no job has.
+ITEMS: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.sampled_from(["external", None, 5, "no name!"]),
+        "payload": st.sampled_from([None, {}, [1]]),
+        "max_attempts": st.sampled_from([1, None, 0, "1"]),
+        "idempotency_key": st.sampled_from(["k", None, "", 5]),
+        "queue": st.sampled_from(["q", None, "no name!"]),
+        "priority": st.sampled_from([0, None, True]),
+        "run_at": st.sampled_from(["2030-01-01T00:00:00Z", None, "tomorrow"]),
+        "timeout_seconds": st.sampled_from([1, None, 0.5]),
+        "typo": st.none(),
+    },
+) | st.sampled_from([None, 5, "kind", [], ["kind", "payload"]])
+
+
+@given(ITEMS)
+def test_an_item_of_a_bulk_is_judged_as_a_job_alone_whatever_it_leaves_out(item: Any) -> None:
+    def judged(load: Callable[[Any], Any]) -> tuple[str, Any]:
+        try:
+            return "loaded", list(load(item).items())
+        except ValidationError as error:
+            # In order: the first field is the one that the message names.
+            return "refused", list(field_messages(error.messages).items())
+
+    assert judged(requests.load) == judged(NewJobSchema().load)
 
 
 @pytest.mark.parametrize(
