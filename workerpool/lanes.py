@@ -16,8 +16,8 @@ from sql.connection import Connection
 from sql.leases import START, Pick
 from sql.rows import Claimed
 
-# A scan may take a twentieth of the time, never comes twice within 100 ms (at 20 each batch of 50 ms paid for one, 1 %)
-# and is put off for a second at most.
+# A scan may take a twentieth of the time, comes twice within 100 ms only for a hint (at 20 each batch of 50 ms paid for
+# one, 1 %) and is put off for a second at most.
 _SCAN_GAP_SECONDS = 0.100
 _SCAN_GAP_FACTOR = 20
 _LONGEST_GAP_SECONDS = 1.0
@@ -46,6 +46,7 @@ class Lane:
         self._turn = 0
         self._served: dict[tuple[str, int], int] = {}
         self._next_scan = 0.0
+        self._next_scan_if_hinted = 0.0
         self._scan_seconds = 0.0
         self._due_at = float("inf")
 
@@ -53,20 +54,22 @@ class Lane:
         """Up to `limit` due jobs, highest priority first. Raises Unavailable.
 
         `hinted`: a job is said to have come. Most likely it lies ahead of a cursor, so the scan that is due comes after
-        it and does not cost it half a millisecond.
+        it and does not cost it half a millisecond. Where it does not, a scan finds it without waiting its 100 ms.
         """
-        scan_is_due = time.monotonic() >= self._next_scan
-        if hinted or not scan_is_due:
+        if hinted or time.monotonic() < self._next_scan:
             claimed = self._claim_known(conn, worker_id, limit)
             if claimed:
                 return claimed
+            if hinted:
+                self._next_scan = min(self._next_scan, self._next_scan_if_hinted)
             # The cursors' view is exhausted: what is due now, if anything, lies behind them.
             self._due_at = min(self._due_at, self._next_scan)
-        return self._scan(conn, worker_id, limit) if scan_is_due else []
+        return self._scan(conn, worker_id, limit) if time.monotonic() >= self._next_scan else []
 
     def _scan(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
         began = time.monotonic()
         found = {(stream.kind, stream.priority): stream for stream in leases.streams(conn, self.queue, self._kinds)}
+        former = self._cursors.copy()
         for key, stream in found.items():
             if stream.due_in == 0.0:
                 # It may lie behind the cursor; what is not due yet lies ahead of it.
@@ -79,6 +82,9 @@ class Lane:
         due = [stream.due_in for stream in found.values()]
         self._due_at = began + min(due, default=float("inf"))
         claimed = self._claim_known(conn, worker_id, limit) if 0.0 in due else []
+        if len(claimed) < limit:
+            # Others took what was due. Without a cursor the stream would be forgotten, and its next hint miss.
+            self._cursors = {key: former[key] for key in self._streams if key in former} | self._cursors
         self._put_off_scan(time.monotonic() - began)
         return claimed
 
@@ -96,7 +102,9 @@ class Lane:
         # The shorter of the last two: the first on a connection is slow, and one may have waited for a lock.
         usual, self._scan_seconds = min(self._scan_seconds, seconds), seconds
         gap = min(_LONGEST_GAP_SECONDS, _SCAN_GAP_FACTOR * usual)
-        self._next_scan = time.monotonic() + max(_SCAN_GAP_SECONDS, gap)
+        now = time.monotonic()
+        self._next_scan_if_hinted = now + gap
+        self._next_scan = now + max(_SCAN_GAP_SECONDS, gap)
 
     def _claim_known(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
         if not self._streams:
