@@ -30,7 +30,7 @@ def _whole_body(req: flask.Request) -> bytes:
         raise RequestEntityTooLarge
     try:
         # Straight from the server, which ends a body where it ends: werkzeug's streams around it took 25 µs.
-        body: bytes = req.environ["wsgi.input"].read(most + 1)
+        body: bytes = req.environ["wsgi.input"].read(most + 1 if said is None else said)
     except Exception as error:
         # The server's own, of its many kinds: a chunk without a size, a client that hung up.
         raise BadRequest("the body cannot be read to its end") from error

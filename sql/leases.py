@@ -107,7 +107,7 @@ def ack_and_claim(
 ) -> tuple[int, list[Claimed]]:
     """`ack` and `claim` of a worker in one round trip: how many were settled now, and the jobs claimed.
 
-    A lease may also be a plain pair: making 500 of them Leases takes as long as all the rest here.
+    A lease may also be a plain pair: making a thousand Leases of them takes as long as all the rest here.
     """
     rows = conn.fetch_all(
         _SQL["ack_and_claim"],

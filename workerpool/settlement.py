@@ -50,12 +50,13 @@ class Settlement:
         """
         if isinstance(outcome, Succeeded) and not follow_ups:
             result = outcome.result
-            if not self._cell.finish(index, None if result is None else result.encode(), now=ended):
-                self._ack([(index, job, result)])
-                return
+            finished = self._cell.finish(index, None if result is None else result.encode(), now=ended)
             if not self._kept:
                 self.due_at = ended + KEEP_SECONDS
             self._kept.append((index, job, result))
+            if not finished:
+                # The board has no room for its result: all that takes room goes with it.
+                self.flush()
             return
         # Writing the outcome may have to wait for the database; that is no reason to be killed.
         self._cell.disarm(ended)

@@ -61,7 +61,7 @@ class Steward:
         """Until the supervisor lets it go, or is gone; the process's exit code."""
         exposition.serve(self._listener)
         while not self._leaving():
-            woken = self._inbox.received and bool(self._inbox.take())
+            woken = bool(self._inbox.take())
             self._show_life()
             try:
                 self._session.once(lambda conn, woken=woken: self._pass(conn, woken))  # type: ignore[misc]

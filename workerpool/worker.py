@@ -182,14 +182,13 @@ class Worker:
         self._pace.took(job.kind for job in batch)
         started = 0
         for index, job in enumerate(batch):
+            if job.kind in self._pace.slow:
+                # What is finished must not wait on the board for as long as this one takes.
+                self._settlement.flush()
             now = time.monotonic()
             if self._leaving() or not self._cell.lease_holds(now) or (index and self._worn_out()):
                 break
             started = index + 1
-            if job.kind in self._pace.slow:
-                # What is finished must not wait on the board for as long as this one takes.
-                self._settlement.flush()
-                now = time.monotonic()
             self._run(queue, index, job, now)
         # What is kept now goes with the next claim.
         rest = {job.fence: (index, job) for index, job in enumerate(batch[started:], started)}

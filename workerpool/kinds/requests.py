@@ -58,6 +58,7 @@ def load(item: Any) -> dict[str, Any]:
 @cache
 def _shape(given: frozenset[str]) -> NewJobSchema:
     # An optional field that is absent takes as long to load as one that is there, and most are: 10 µs a job, so 6.
+    # Our own names make 256 sets at most.
     return NewJobSchema(only=[name for name, field in _FIELDS.items() if field.required or name in given])
 
 
