@@ -4,7 +4,7 @@ A client posts one job after another to the real web service, about 50 ms apart,
 each time; the handler's first act is to note the time. Counted from the return of the POST (the client knows that the
 commit is done), from its sending, and from the beginning of the enqueueing transaction: from the commit to the handler
 it takes less than from that beginning. A number below zero says that the handler started before the client had its
-answer.
+answer. The last part of it is the claim, from its arrival at the server on: planned, carried out, on disk, and back.
 """
 
 import json
@@ -19,7 +19,8 @@ from bench.web import Web
 
 _BODY = json.dumps({"kind": "bench_stamp", "payload": {"ms": 0}}).encode()
 _HEADERS = {"Content-Type": "application/json"}
-_FROM = ("the POST's return", "its sending", "the transaction's begin")
+_FROM = ("the POST's return", "its sending", "the transaction's begin", "the claim's begin")
+_CLAIMED = "select id::text, extract(epoch from started_at)::float8 from windlass.done"
 
 
 def measure(server: database.Server, jobs: int, workers: int, gap: float, warm: int) -> dict[str, list[float]]:
@@ -45,12 +46,15 @@ def measure(server: database.Server, jobs: int, workers: int, gap: float, warm: 
             connection.close()
         pool.wait_until_drained()
         started = noted.read()
+        conn = database.open_connection(url)
+        claimed = dict(conn.fetch_all(_CLAIMED))
+        conn.close()
     waits: dict[str, list[float]] = {name: [] for name in _FROM}
     for job_id, (before, after, begun_at) in sent.items():
         stamp = started[job_id]
-        for name, moment in zip(
-            _FROM, (stamp.monotonic - after, stamp.monotonic - before, stamp.wall - begun_at), strict=True
-        ):
+        claimed_at = round(claimed[job_id] * 1e6) * 1000
+        moments = stamp.monotonic - after, stamp.monotonic - before, stamp.wall - begun_at, stamp.wall - claimed_at
+        for name, moment in zip(_FROM, moments, strict=True):
             waits[name].append(moment / 1e6)
     return {name: sorted(values) for name, values in waits.items()}
 

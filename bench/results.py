@@ -17,6 +17,7 @@ PAGE = HERE / "RESULTS.md"
 ORDER = (
     "peers",
     "drain",
+    "shares",
     "handlers",
     "sustained",
     "held",
