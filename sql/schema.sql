@@ -3,6 +3,80 @@
 
 CREATE SCHEMA windlass;
 
+CREATE FUNCTION windlass.ack(ids uuid[], fences bigint[], holder bigint, results jsonb) RETURNS SETOF uuid
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    with given as materialized (
+        select * from unnest(ids, fences) as g (id, fence)
+    ),
+    settled as (
+        delete from windlass.running
+        where id = any(ids)
+            and case when (id, fence) in (select id, fence from given) then true end
+            and worker_id is not distinct from holder
+        returning *
+    )
+    insert into windlass.done (id, kind, status, run_at, attempts, fence, worker_id, started_at, finished_at, result)
+    select
+        id, kind, 'succeeded', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at),
+        results -> fence::text
+    from settled
+    returning id;
+end $$;
+
+CREATE FUNCTION windlass.claim(from_queue text, kinds text[], priorities smallint[], after_run_ats timestamp with time zone[], after_ids uuid[], most bigint, holder bigint, lease_ms bigint) RETURNS TABLE(id uuid, kind text, payload text, attempt integer, fence bigint, max_attempts smallint, timeout_seconds integer, waited_seconds double precision, run_at timestamp with time zone, priority smallint)
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    with picked as materialized (
+        select r.ctid
+        from unnest(kinds, priorities, after_run_ats, after_ids)
+            with ordinality as s (kind, priority, after_run_at, after_id, n)
+        cross join lateral (
+            select ctid
+            from windlass.ready
+            where queue = from_queue and kind = s.kind and priority = s.priority and run_at <= now()
+                and (run_at, id) > (s.after_run_at, s.after_id)
+            order by run_at, id
+            limit most
+            for update skip locked
+        ) as r
+        where not exists (select from windlass.queues as q where q.name = from_queue and q.paused_at is not null)
+        limit most
+    ),
+    claimed as (
+        delete from windlass.ready as r
+        where r.ctid = any(array(select ctid from picked))
+        returning r.*, nextval('windlass.fence') as fence
+    ),
+    started as (
+        insert into windlass.running (id, queue, kind, priority, run_at, attempts, fence, worker_id, lease_expires_at)
+        select
+            id, queue, kind, priority, run_at, attempts + 1, fence, holder, now() + lease_ms * interval '1 millisecond'
+        from claimed
+    )
+    select
+        c.id, c.kind, j.payload, c.attempts + 1, c.fence, j.max_attempts, j.timeout_seconds,
+        greatest(date_part('epoch', now() - c.run_at), 0), c.run_at, c.priority
+    from claimed as c
+    cross join lateral (
+        select case when lease_ms is null then payload::text else '' end as payload, max_attempts, timeout_seconds
+        from windlass.jobs
+        where id = c.id
+        offset 0
+    ) as j
+    order by c.priority desc, c.run_at, c.id;
+end $$;
+
 CREATE FUNCTION windlass.enqueue(kind text, payload jsonb, queue text DEFAULT 'default'::text, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT 3, timeout_seconds integer DEFAULT 900, idempotency_key text DEFAULT NULL::text) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'

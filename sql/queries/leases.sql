@@ -26,97 +26,31 @@ where w.priority is not null
 order by w.priority desc, w.kind;
 
 -- name: claim
--- Takes due jobs of one queue under a lease: out of ready, into running, with a fresh fence and the attempt counted.
--- One LATERAL pick per stream (equality on all leading columns; an ordered scan over all priorities took 12 to 129 ms,
--- this 1.4) locks only what it returns. The fence comes from the delete's RETURNING and that one CTE is joined to jobs: two CTEs
--- joined to each other become a quadratic loop near the histogram's end, where the planner expects one row (23 ms instead of 4).
--- Nor is the delete a join: below 100,000 rows of ready the planner would rather read all of them, dead rows too.
--- A worker's lease is its heartbeat; an HTTP holder has lease_ms instead of a worker id, and is told the payloads by `leased`.
-with picked as materialized (
-    select r.ctid
-    from unnest(%(kinds)s::text[], %(priorities)s::smallint[], %(after_run_ats)s::timestamptz[], %(after_ids)s::uuid[])
-        with ordinality as s (kind, priority, after_run_at, after_id, n)
-    cross join lateral (
-        select ctid
-        from windlass.ready
-        where queue = %(queue)s and kind = s.kind and priority = s.priority and run_at <= now()
-            and (run_at, id) > (s.after_run_at, s.after_id)
-        order by run_at, id
-        limit %(limit)s
-        for update skip locked
-    ) as r
-    where not exists (select from windlass.queues as q where q.name = %(queue)s and q.paused_at is not null)
-    limit %(limit)s
-),
-claimed as (
-    delete from windlass.ready as r
-    where r.ctid = any(array(select ctid from picked))
-    returning r.*, nextval('windlass.fence') as fence
-),
-started as (
-    insert into windlass.running (id, queue, kind, priority, run_at, attempts, fence, worker_id, lease_expires_at)
-    select
-        id, queue, kind, priority, run_at, attempts + 1, fence, %(worker_id)s::bigint,
-        now() + %(lease_ms)s::bigint * interval '1 millisecond'
-    from claimed
-)
-select
-    c.id::text, c.kind, j.payload, c.attempts + 1, c.fence, j.max_attempts, j.timeout_seconds,
-    greatest(date_part('epoch', now() - c.run_at), 0), c.run_at::text, c.priority
-from claimed as c
-cross join lateral (
-    select
-        case when %(lease_ms)s::bigint is null then payload::text else '' end as payload, max_attempts, timeout_seconds
-    from windlass.jobs
-    where id = c.id
-    offset 0
-) as j
-order by c.priority desc, c.run_at, c.id;
+-- Takes due jobs of one queue under a lease, in a function that is planned once a session (migration 5).
+select id::text, kind, payload, attempt, fence, max_attempts, timeout_seconds, waited_seconds, run_at::text, priority
+from windlass.claim(
+    %(queue)s, %(kinds)s, %(priorities)s, %(after_run_ats)s, %(after_ids)s, %(limit)s, %(worker_id)s, %(lease_ms)s)
+    with ordinality
+order by ordinality;
 
 -- name: ack
--- Settles as succeeded. Names id and fence, and the worker: zero rows mean the lease is lost. The ids are an array and the
--- pairs stand in a case, both so that it is no join: for one the planner would read all of running, dead rows too, to find
--- 500 of them. The results come as one document by fence, since a join with the rows deleted is quadratic where the
--- planner expects one of them.
-with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
-),
-settled as (
-    delete from windlass.running
-    where id = any((select array_agg(id) from given)::uuid[])
-        and case when (id, fence) in (select id, fence from given) then true end
-        and worker_id is not distinct from %(worker_id)s::bigint
-    returning *
-),
-acked as (
-    insert into windlass.done (id, kind, status, run_at, attempts, fence, worker_id, started_at, finished_at, result)
-    select
-        id, kind, 'succeeded', run_at, attempts, fence, worker_id, started_at, greatest(now(), started_at),
-        %(results)s::jsonb -> fence::text
-    from settled
-    returning id
-)
-select id::text
-from acked;
+-- Settles as succeeded, in a function that is planned once a session (migration 5).
+select windlass.ack(%(ids)s, %(fences)s, %(worker_id)s, %(results)s)::text;
 
 -- name: ack_and_claim
--- with: ack, claim
 -- Settles what a worker finished and takes its next jobs in one round trip and one commit; in each row how many were
 -- settled, and one row without a job where there is none. The two meet in running, on different rows.
+with a as materialized (
+    select count(*) as acked from windlass.ack(%(ids)s, %(fences)s, %(worker_id)s, %(results)s)
+)
 select
-    a.acked, c.id::text, c.kind, j.payload, c.attempts + 1, c.fence, j.max_attempts, j.timeout_seconds,
-    greatest(date_part('epoch', now() - c.run_at), 0), c.run_at::text, c.priority
-from (select count(*) from acked) as a (acked)
-left join (
-    claimed as c
-    cross join lateral (
-        select payload::text as payload, max_attempts, timeout_seconds
-        from windlass.jobs
-        where id = c.id
-        offset 0
-    ) as j
-) on true
-order by c.priority desc, c.run_at, c.id;
+    a.acked, c.id::text, c.kind, c.payload, c.attempt, c.fence, c.max_attempts, c.timeout_seconds, c.waited_seconds,
+    c.run_at::text, c.priority
+from a
+left join windlass.claim(
+    %(queue)s, %(kinds)s, %(priorities)s, %(after_run_ats)s, %(after_ids)s, %(limit)s, %(worker_id)s, null)
+    with ordinality as c on true
+order by c.ordinality;
 
 -- name: ack_cancelled
 -- Settles as cancelled a job whose holder saw the request and stopped.

@@ -1,6 +1,6 @@
 """What a claim leaves alone: rows in other hands, paused queues, and every number it has given out before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from support.database import open_connection
@@ -172,30 +172,63 @@ def test_no_session_keeps_fences_in_store(connection: Connection) -> None:
     assert connection.fetch_one(cached) == (1, 1, False)
 
 
+def whole_tables_read(conn: Connection) -> int:
+    """How often this transaction has read a table from end to end so far."""
+    row = conn.fetch_one(
+        "select sum(pg_stat_get_xact_numscans(c.oid))::int from pg_class as c"
+        " where c.oid = any(array['windlass.ready', 'windlass.running', 'windlass.jobs']::regclass[])"
+    )
+    assert row is not None
+    return int(row[0] or 0)
+
+
+def turn(conn: Connection, worker: int, held: Sequence[Claimed], limit: int) -> list[Claimed]:
+    """Acks what is held and claims the next."""
+    settles = [(lease_of(job), None) for job in held]
+    picks = from_start((KIND, 0))
+    acked, claimed = leases.ack_and_claim(conn, settles, queue="default", picks=picks, limit=limit, worker_id=worker)
+    assert acked == len(held)
+    return claimed
+
+
 def test_a_claim_and_a_settle_read_no_more_of_their_tables_than_they_take(connection: Connection) -> None:
     worker = register(connection)
     add_many(connection, 8000)
     for _ in range(8):
         claim(connection, worker, limit=500)
     connection.execute("analyze windlass.ready, windlass.jobs, windlass.running")
-
-    def read_to_the_end() -> int:
-        row = connection.fetch_one(
-            "select sum(pg_stat_get_xact_numscans(c.oid))::int from pg_class as c"
-            " where c.oid = any(array['windlass.ready', 'windlass.running', 'windlass.jobs']::regclass[])"
-        )
-        assert row is not None
-        return int(row[0] or 0)
-
     with connection.transaction():
-        before = read_to_the_end()
+        before = whole_tables_read(connection)
         held = claim(connection, worker, limit=100)
-        leases.ack_and_claim(
-            connection,
-            [(lease_of(job), None) for job in held],
-            queue="default",
-            picks=from_start((KIND, 0)),
-            limit=100,
-            worker_id=worker,
-        )
-        assert read_to_the_end() == before
+        turn(connection, worker, held, 100)
+        assert whole_tables_read(connection) == before
+
+
+def entries_read(conn: Connection) -> list[int]:
+    """Entries of the indexes that this transaction has read so far."""
+    rows = conn.fetch_all(
+        "select pg_stat_get_xact_tuples_returned(indexrelid) from pg_index"
+        " where indrelid = any(array['windlass.ready', 'windlass.running', 'windlass.jobs']::regclass[])"
+        " order by indexrelid"
+    )
+    return [int(row[0]) for row in rows]
+
+
+@pytest.mark.parametrize("met", [0, 10, 300, 6000])
+def test_what_a_session_first_met_does_not_decide_how_much_it_reads_later(
+    connection: Connection, open_another: Opener, met: int
+) -> None:
+    worker, other = register(connection), open_another()
+    add_many(other, met)
+    connection.execute("vacuum (analyze) windlass.ready, windlass.jobs, windlass.running")
+    # What is planned now is kept.
+    leases.ack(connection, worker, [(lease_of(job), None) for job in turn(connection, worker, [], 1)])
+    add_many(other, 6000)
+    held = claim(other, worker, limit=500)
+    with connection.transaction():
+        before, entries = whole_tables_read(connection), entries_read(connection)
+        turn(connection, worker, held[:100], 100)
+        leases.ack(connection, worker, [(lease_of(job), None) for job in held[100:]])
+        assert whole_tables_read(connection) == before
+        # 500 settled; 100 claimed and read, and before them all that were claimed, as no cursor was given.
+        assert sum(entries_read(connection)) - sum(entries) <= 500 + 2 * 100 + 501
