@@ -1,12 +1,14 @@
-"""Databases of both ends of the range of versions."""
+"""Databases of both ends of the range of versions, and what tests of claims begin with."""
 
 from collections.abc import Iterator
 
 import pytest
 from support.database import open_connection
 from support.server import Server, embedded
+from support.work import register
 
 from sql.connection import Connection
+from workerpool import lanes
 
 
 @pytest.fixture(params=["this server", pytest.param("PostgreSQL 15", marks=pytest.mark.needs_postgres15)])
@@ -30,3 +32,16 @@ def own_server() -> Iterator[Server]:
     server = embedded()
     yield server
     server.close()
+
+
+@pytest.fixture
+def worker(connection: Connection) -> int:
+    """A registered worker's identity."""
+    return register(connection)
+
+
+@pytest.fixture
+def long_ration(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Scans two seconds apart, so that a test can be sure that there was none."""
+    monkeypatch.setattr(lanes, "_SCAN_GAP_SECONDS", 2.0)
+    return 2.0

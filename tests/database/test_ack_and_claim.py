@@ -10,11 +10,6 @@ from sql.leases import Lease
 from sql.rows import Claimed
 
 
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    return register(connection)
-
-
 def turn(
     conn: Connection, worker: int, settles: list[tuple[Lease, str | None]], limit: int = 5, queue: str = "default"
 ) -> tuple[int, list[Claimed]]:

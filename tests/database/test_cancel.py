@@ -3,9 +3,8 @@
 import threading
 from collections.abc import Callable
 
-import pytest
 from support.waiting import until
-from support.work import Meanwhile, add, at_once, claim, claim_one, everything, inside, lease_of, look, lose, register
+from support.work import Meanwhile, add, at_once, claim, claim_one, everything, inside, lease_of, look, lose
 
 from sql import jobs, leases
 from sql.connection import Connection
@@ -13,11 +12,6 @@ from sql.leases import Failure, Lease
 
 Opener = Callable[[], Connection]
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
-
-
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    return register(connection)
 
 
 def flagged(conn: Connection, worker: int, **facts: object) -> Lease:

@@ -1,16 +1,12 @@
 """Which job a claim takes: the order within a stream and between streams, and what is not for it at all."""
 
 import pytest
-from support.work import KIND, add, add_many, claim, from_start, lease_of, look, past, register
+from support.work import KIND, add, add_many, claim, from_start, ids, lease_of, look, past, register
 
 from sql import leases
 from sql.connection import Connection
 from sql.leases import Pick
 from sql.rows import Claimed
-
-
-def ids(claimed: list[Claimed]) -> list[str]:
-    return [job.id for job in claimed]
 
 
 def take(conn: Connection, picks: list[Pick], limit: int = 100, queue: str = "default") -> list[Claimed]:

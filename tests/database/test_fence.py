@@ -40,11 +40,6 @@ FORMS: dict[str, Settle] = {
 }
 
 
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    return register(connection)
-
-
 def in_every_form(
     conn: Connection, subtests: pytest.Subtests, worker: int | None, lease: Lease, forms: dict[str, Settle] = FORMS
 ) -> Iterator[str]:

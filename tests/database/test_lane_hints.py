@@ -5,32 +5,15 @@ from collections.abc import Callable
 
 import pytest
 from support.waiting import until
-from support.work import KIND, add, claim, register
+from support.work import KIND, add, claim, ids, register
 
 from sql import leases
 from sql.connection import Connection
 from sql.leases import Stream
-from sql.rows import Claimed
 from workerpool import lanes
 from workerpool.lanes import Lane
 
 Opener = Callable[[], Connection]
-
-
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    return register(connection)
-
-
-@pytest.fixture
-def long_ration(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Scans two seconds apart, so that a test can be sure that there was none."""
-    monkeypatch.setattr(lanes, "_SCAN_GAP_SECONDS", 2.0)
-    return 2.0
-
-
-def ids(claimed: list[Claimed]) -> list[str]:
-    return [job.id for job in claimed]
 
 
 def test_a_hinted_job_of_a_stream_that_was_empty_is_claimed_without_a_scan(

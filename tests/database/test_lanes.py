@@ -6,33 +6,16 @@ from collections.abc import Callable
 
 import pytest
 from support.waiting import until
-from support.work import KIND, Meanwhile, add, add_many, lease_of, register
+from support.work import KIND, Meanwhile, add, add_many, ids, lease_of
 
 from sql import leases
 from sql.connection import Connection
 from sql.errors import Unavailable
 from sql.leases import Failure
-from sql.rows import Claimed
 from workerpool import lanes
 from workerpool.lanes import Lane
 
 Opener = Callable[[], Connection]
-
-
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    return register(connection)
-
-
-@pytest.fixture
-def long_ration(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Scans two seconds apart, so that a test can be sure that there was none."""
-    monkeypatch.setattr(lanes, "_SCAN_GAP_SECONDS", 2.0)
-    return 2.0
-
-
-def ids(claimed: list[Claimed]) -> list[str]:
-    return [job.id for job in claimed]
 
 
 def schedule(conn: Connection, count: int) -> None:

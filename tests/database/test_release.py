@@ -1,16 +1,10 @@
 """Release: the job goes back at once and the attempt was none."""
 
-import pytest
-from support.work import add, add_many, claim, claim_one, inside, lease_of, look, past, register
+from support.work import add, add_many, claim, claim_one, inside, lease_of, look, past
 
 from sql import leases
 from sql.connection import Connection
 from sql.leases import Failure
-
-
-@pytest.fixture
-def worker(connection: Connection) -> int:
-    return register(connection)
 
 
 def test_a_released_job_waits_again_and_its_attempt_is_given_back(connection: Connection, worker: int) -> None:

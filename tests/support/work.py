@@ -82,6 +82,11 @@ def lease_of(claimed: Claimed) -> Lease:
     return Lease(claimed.id, claimed.fence)
 
 
+def ids(claimed: Sequence[Claimed]) -> list[str]:
+    """Of claimed jobs, in their order."""
+    return [job.id for job in claimed]
+
+
 def look(conn: Connection, job_id: str) -> Job:
     """The job as it is now."""
     job = jobs.find(conn, job_id)
