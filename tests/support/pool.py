@@ -119,11 +119,11 @@ class Pool:
 
     def workers(self) -> list[int]:
         """Pids of the worker processes, ready or not."""
-        return self._called("windlass-w")
+        return self.called("windlass-w")
 
     def steward(self) -> int:
         """Pid of the steward, once there is one."""
-        return until(lambda: self._called("windlass-s"), 5, "a steward")[0]
+        return until(lambda: self.called("windlass-s"), 5, "a steward")[0]
 
     def registered(self) -> dict[int, int]:
         """Pid → identity of the workers that have one."""
@@ -148,7 +148,7 @@ class Pool:
         """All living processes of its session."""
         return [pid for pid in _pids() if _session(pid) == self.process.pid and alive(pid)]
 
-    def _called(self, prefix: str) -> list[int]:
+    def called(self, prefix: str) -> list[int]:
         return [pid for pid in self.everyone() if _name(pid).startswith(prefix)]
 
     # -- what is done to it -------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Pool:
         self.send(signal.SIGTERM)
         return self.ends(15)
 
-    def end(self) -> None:
+    def end(self, *, show_log: bool = True) -> None:
         """Whatever the test did: nothing of the pool runs on, and pytest has its log to show."""
         for pid in self.everyone():
             try:
@@ -182,7 +182,8 @@ class Pool:
         self.process.wait(10)
         until(lambda: not self.everyone(), 5, "nobody is left")
         self._connection.close()
-        print(f"--- log of {self.folder.name} ---\n{self.log}")
+        if show_log:
+            print(f"--- log of {self.folder.name} ---\n{self.log}")
 
 
 def _pids() -> list[int]:
