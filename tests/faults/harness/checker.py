@@ -1,0 +1,271 @@
+"""Holds ledger, events, effects and tables against each other: the invariants of a storm, and its figures.
+
+Every problem is a sentence that names what broke, the first few of each sort. What the database says of a job is taken
+only where the server itself wrote it: the event table.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from faults.harness.events import Event
+from faults.harness.evidence import Evidence, Verdict
+from faults.harness.ledger import Entry
+
+_ENDS = ("succeeded", "failed_permanent", "cancelled")
+# Each transition of a job is one statement that takes a row from one state's table and puts one into another's.
+_LEGAL = {
+    ("+ready",),
+    ("-ready", "+running"),
+    ("-running", "+ready"),
+    ("-running", "+done"),
+    ("-ready", "+done"),
+    ("-done", "+ready"),
+}
+_ROUNDING_SECONDS = 1e-5
+
+
+def check(evidence: Evidence) -> Verdict:
+    """Every invariant that can be seen from outside the processes."""
+    verdict = Verdict()
+    for look in (_ledger_and_rows, _paths, _fences, _attempts, _effects, _takeovers, _http, _recovery):
+        look(evidence, verdict)
+    return verdict
+
+
+def _ledger_and_rows(evidence: Evidence, verdict: Verdict) -> None:
+    """1, 2 and 8: what was accepted is there, once, and nothing else is."""
+    entries = evidence.ledger.values()
+    there = {row[0] for row in evidence.rows}
+    of_number = Counter(n for _, n, *_ in evidence.rows)
+    accepted = {job for entry in entries for job in entry.answers}
+    unanswered = [each for each in entries if not each.answers and not each.refused]
+    lost = verdict.note("accepted, and not there", sorted(accepted - there))
+    phantoms = verdict.note(
+        "a row nobody asked for", (str(job) for job, n, *_ in evidence.rows if n is None or n not in evidence.ledger)
+    )
+    phantoms += verdict.note(
+        "refused, and there", (str(e.n) for e in entries if of_number[e.n] and _refused_for_good(e))
+    )
+    doubled = verdict.note("asked for once, there twice", (str(n) for n, count in of_number.items() if count > 1))
+    doubled += verdict.note("one key, two answers", (str(e.key) for e in entries if len(e.answers) > 1))
+    verdict.figures |= {
+        "attempted": len(evidence.ledger),
+        "accepted": len(accepted),
+        "unknown": len(unanswered),
+        "unknown and there": sum(of_number[each.n] > 0 for each in unanswered),
+        "lost": lost,
+        "phantom": phantoms,
+        "jobs too many for a key": doubled,
+    }
+
+
+def _refused_for_good(entry: Entry) -> bool:
+    return bool(entry.refused) and not entry.answers and not entry.unknown
+
+
+def _paths(evidence: Evidence, verdict: Verdict) -> None:
+    """3 and 10: every job took legal steps, and came to one end that only a redrive undoes."""
+    redriven = Counter(evidence.redriven)
+    illegal, resurrected, stuck, twice = [], [], [], []
+    kinds = _kinds(evidence)
+    for job, events in evidence.events.items():
+        steps = [event.step for event in events]
+        if not _is_legal(steps):
+            illegal.append(f"{job}: {' '.join(steps[-8:])}")
+        again = steps.count("-done")
+        if again > redriven[job]:
+            resurrected.append(f"{job}: began anew {again} times, redriven {redriven[job]} times")
+        if steps.count("+done") - again > 1:
+            twice.append(job)
+        if steps[-1] != "+done":
+            stuck.append(f"{job}, {kinds.get(job)}: last {events[-1].step}, attempt {events[-1].attempts}")
+    known = evidence.events.keys()
+    stuck += [
+        f"{job}: {status}" for job, _, _, _, status, _ in evidence.rows if status not in _ENDS or job not in known
+    ]
+    verdict.figures |= {
+        "ended twice or illegally": verdict.note("an illegal path", illegal) + verdict.note("two ends", twice),
+        "resurrected": verdict.note("an end undone by nobody", resurrected),
+        "stuck": verdict.note("not ended", dict.fromkeys(stuck)),
+    }
+
+
+def _kinds(evidence: Evidence) -> dict[str, str]:
+    return {job: entry.kind for entry in evidence.ledger.values() for job in entry.answers}
+
+
+def _is_legal(steps: Sequence[str]) -> bool:
+    """Whether they are transitions one after the other, each from where the last one led."""
+    place = ""
+    index = 0
+    while index < len(steps):
+        size = 1 if not place and index == 0 else 2
+        step = tuple(steps[index : index + size])
+        if step not in _LEGAL or (place and step[0][1:] != place):
+            return False
+        place = step[-1][1:]
+        index += size
+    return True
+
+
+def _fences(evidence: Evidence, verdict: Verdict) -> None:
+    """4 and 5: fences grow, none comes twice, and each lease ends once."""
+    seen: Counter[int] = Counter()
+    shrunk, doubled = [], []
+    for job, events in evidence.events.items():
+        fences = [event.fence for event in events if event.step == "+running"]
+        seen.update(fences)
+        if any(later <= earlier for earlier, later in pairwise(fences)):
+            shrunk.append(job)
+        ends = Counter(event.fence for event in events if event.step == "-running")
+        doubled += [f"{job} under {fence}" for fence, count in ends.items() if count > 1]
+    verdict.note("fences did not grow", shrunk)
+    verdict.figures["double-settled"] = verdict.note("a lease settled twice", doubled)
+    verdict.note("a fence given out twice", (str(fence) for fence, count in seen.items() if count > 1))
+
+
+def _attempts(evidence: Evidence, verdict: Verdict) -> None:
+    """6 and 9: every claim counts, what is given back does not, and nothing is claimed before its time."""
+    most = {job: most for job, _, _, most, *_ in evidence.rows}
+    due = {job: entry.due for entry in evidence.ledger.values() for job in entry.answers if entry.due}
+    over, miscounted, early = [], [], []
+    for job, events in evidence.events.items():
+        attempts, before = 0, None
+        for event in events:
+            if event.attempts > most.get(job, 0):
+                over.append(f"{job}: {event.attempts} of {most.get(job, 0)}")
+            if event.step == "+ready" and before is not None:
+                # What failed, crashed or expired left a failure behind; the rest was given back.
+                failed = (job, event.fence) in evidence.errors
+                if event.attempts != before.attempts - (not failed) and before.state == "running":
+                    miscounted.append(
+                        f"{job}: {before.attempts} when {'taken' if failed else 'given'} back, {event.attempts} after"
+                    )
+            if event.step == "+running":
+                if event.attempts != attempts + 1:
+                    miscounted.append(f"{job}: {attempts} before the claim, {event.attempts} after")
+                if event.began < event.run_at:
+                    early.append(f"{job}: {event.run_at - event.began:.6f} s too soon")
+            attempts, before = event.attempts, event
+        if job in due and abs(events[0].run_at - due[job]) > _ROUNDING_SECONDS:
+            early.append(f"{job}: asked for {due[job]:.6f}, due {events[0].run_at:.6f}")
+    verdict.figures["over-attempted"] = verdict.note("more attempts than it may have", over)
+    verdict.note("an attempt miscounted", miscounted)
+    verdict.figures["started before run_at"] = verdict.note("claimed before its time", dict.fromkeys(early))
+
+
+def _effects(evidence: Evidence, verdict: Verdict) -> None:
+    """7: a success had its effect, none happened outside a lease or twice in one, and every repetition has a cause."""
+    of_claim = Counter((each.job, each.fence) for each in evidence.effects if each.fence)
+    of_job = Counter(each.job for each in evidence.effects)
+    kinds = _kinds(evidence)
+    claims: defaultdict[str, dict[int, str]] = defaultdict(dict)
+    silent = []
+    for job, events in evidence.events.items():
+        running = [event for event in events if event.step == "+running"]
+        after = {event.fence: events[i + 1] for i, event in enumerate(events[:-1]) if event.step == "-running"}
+        claims[job] = {event.fence: _end_of(evidence, job, event.fence, after.get(event.fence)) for event in running}
+        told = kinds.get(job) in ("effect", "webhook_delivery", "send_email")
+        if told and events[-1].status == "succeeded" and not of_job[job]:
+            silent.append(job)
+    verdict.note("succeeded without its effect", silent)
+    verdict.note("one claim ran twice", (str(key) for key, count in of_claim.items() if count > 1))
+    verdict.note("ran without a claim", (str(key) for key in of_claim if key[1] not in claims[key[0]]))
+    too_many = (job for job, count in of_job.items() if count > len(claims[job]))
+    verdict.note("more effects than claims", too_many)
+    for (job, fence), count in of_claim.items():
+        if (ended := claims[job].get(fence)) not in (None, "settled by its holder"):
+            verdict.duplicates[str(ended)] += count
+    verdict.figures["duplicate effects"] = sum(verdict.duplicates.values())
+    verdict.figures["without a cause"] = verdict.note(
+        "an effect whose repetition nothing explains",
+        (f"{job} under {fence}" for job, fence in of_claim if claims[job].get(fence) == "unknown"),
+    )
+
+
+_CAUSES: dict[str, Callable[[str], bool]] = {
+    "its worker died": lambda error: error.startswith("worker ") and "while running this job" in error,
+    "its worker was lost": lambda error: error.startswith("worker lost"),
+    "its lease expired": lambda error: error == "lease expired",
+    # The handler said so itself: not a repetition but another attempt.
+    "settled by its holder": lambda _: True,
+}
+
+
+def _end_of(evidence: Evidence, job: str, fence: int, after: Event | None) -> str:
+    """What ended a lease."""
+    error = evidence.errors.get((job, fence))
+    if error is not None:
+        return next(cause for cause, holds in _CAUSES.items() if holds(error))
+    if after is None:
+        return "unknown"
+    return "settled by its holder" if after.step == "+done" else "released by one told to leave"
+
+
+def _http(evidence: Evidence, verdict: Verdict) -> None:
+    """4 for holders over HTTP: what they were told was done is what the server did, and no lease was settled twice."""
+    accepted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for each in evidence.said:
+        if each.status == 204 and each.verb != "heartbeat":
+            accepted[each.job, each.token].add(each.verb)
+    verdict.note("one lease, two settles accepted", (str(key) for key, verbs in accepted.items() if len(verbs) > 1))
+    untrue = []
+    for (job, token), verbs in accepted.items():
+        fence = int(token.split("-")[0])
+        events = evidence.events.get(job, ())
+        after = [events[i + 1] for i, e in enumerate(events[:-1]) if e.step == "-running" and e.fence == fence]
+        wanted = {"ack": ("+done",), "fail": ("+ready", "+done"), "release": ("+ready", "+done")}[next(iter(verbs))]
+        if not after or after[0].step not in wanted:
+            untrue.append(f"{job} under {token}: {verbs}, then {after[0].step if after else 'nothing'}")
+    verdict.figures["settles over HTTP"] = len(accepted)
+    verdict.figures["stale settles accepted"] = verdict.note("accepted, and not done", untrue)
+
+
+def _takeovers(evidence: Evidence, verdict: Verdict) -> None:
+    """5 and 11: a lease is taken back only when it is over, whoever lost it starts nothing more under it, and the death
+    of a worker costs one job an attempt, however many it held.
+    """
+    early = []
+    late: Counter[int] = Counter()
+    began = {(each.job, each.fence): each.at for each in evidence.effects if each.fence}
+    for job, events in evidence.events.items():
+        for claim, end in pairwise(events):
+            if claim.step != "+running" or end.step != "-running":
+                continue
+            if (
+                evidence.errors.get((job, claim.fence)) == "lease expired"
+                and end.at - claim.began < evidence.lease_seconds
+            ):
+                early.append(f"{job} under {claim.fence}: after {end.at - claim.began:.3f} s")
+            if began.get((job, claim.fence), 0.0) > end.at and claim.worker_id is not None:
+                late[claim.worker_id] += 1
+    charged = Counter(
+        error.split(" (pid")[0] for error in evidence.errors.values() if _CAUSES["its worker died"](error)
+    )
+    verdict.note("a lease taken back before it was over", early)
+    # Stopped between its look at the lease and the handler's first line it starts that one; no look can prevent it.
+    many = (f"worker {worker}: {count}" for worker, count in late.items() if count > 1)
+    verdict.figures["started after the lease was lost"] = verdict.note("started under a lost lease", many)
+    verdict.note(
+        "a death that cost several jobs an attempt", (worker for worker, count in charged.items() if count > 1)
+    )
+
+
+def _recovery(evidence: Evidence, verdict: Verdict) -> None:
+    """How long after its start under a worker that died a job was claimed again, and how soon all had ended."""
+    began = {(each.job, each.fence): each.at for each in evidence.effects if each.fence}
+    waits = []
+    for job, events in evidence.events.items():
+        claims = [event for event in events if event.step == "+running"]
+        for claim, next_one in pairwise(claims):
+            error = evidence.errors.get((job, claim.fence), "")
+            if _CAUSES["its worker died"](error) and (job, claim.fence) in began:
+                waits.append(next_one.at - began[job, claim.fence])
+    waits.sort()
+    last = max((events[-1].at for events in evidence.events.values()), default=evidence.healed_at)
+    verdict.figures |= {
+        "run again after a death, p99 s": waits[int(len(waits) * 0.99)] if waits else 0.0,
+        "slowest recovery, s": waits[-1] if waits else 0.0,
+        "drained after healing, s": max(0.0, last - evidence.healed_at),
+    }

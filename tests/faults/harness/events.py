@@ -1,0 +1,72 @@
+"""Every change of a job's state, written by the server itself into a table beside the schema, whoever caused it."""
+
+from typing import NamedTuple
+
+from sql.connection import Connection
+
+_MAKE = """
+create table public.events (
+    n bigint generated always as identity,
+    at timestamptz not null default clock_timestamp(), began timestamptz not null default now(),
+    job uuid not null, state text not null, entered boolean not null,
+    fence bigint, attempts integer, worker_id bigint, status text, run_at timestamptz
+);
+create function public.note_event() returns trigger language plpgsql as $$
+declare
+    facts jsonb := case tg_op when 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
+begin
+    insert into public.events (job, state, entered, fence, attempts, worker_id, status, run_at)
+    values (
+        (facts ->> 'id')::uuid, tg_table_name, tg_op = 'INSERT',
+        coalesce(facts ->> 'fence', facts ->> 'last_fence')::bigint,
+        (facts ->> 'attempts')::integer, (facts ->> 'worker_id')::bigint, facts ->> 'status',
+        (facts ->> 'run_at')::timestamptz);
+    return null;
+end $$;
+create trigger note_event after insert or delete on windlass.ready for each row execute function public.note_event();
+create trigger note_event after insert or delete on windlass.running for each row execute function public.note_event();
+create trigger note_event after insert or delete on windlass.done for each row execute function public.note_event();
+"""
+_READ = """
+select job::text, state, entered, fence, attempts, worker_id, status, extract(epoch from at)::float8,
+    extract(epoch from began)::float8, extract(epoch from run_at)::float8
+from public.events
+order by n
+"""
+
+
+class Event(NamedTuple):
+    """A row that came into a state's table or left it; times are seconds of the database's clock.
+
+    Its transaction, whose now() is what statements go by, `began` a moment before.
+    """
+
+    job: str
+    state: str
+    entered: bool
+    fence: int
+    attempts: int
+    worker_id: int | None
+    status: str | None
+    at: float
+    began: float
+    run_at: float
+
+    @property
+    def step(self) -> str:
+        """`+ready`, `-ready` and so on."""
+        return f"{'+' if self.entered else '-'}{self.state}"
+
+
+def record(conn: Connection) -> None:
+    """From now on."""
+    conn.execute(_MAKE)
+
+
+def of_each_job(conn: Connection) -> dict[str, list[Event]]:
+    """In the order they happened: one transition of a job waits for the other."""
+    found: dict[str, list[Event]] = {}
+    for row in conn.fetch_all(_READ):
+        event = Event(*row)
+        found.setdefault(event.job, []).append(event)
+    return found

@@ -1,0 +1,46 @@
+"""What a storm leaves behind to be judged, and the judgement."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from faults.harness.events import Event
+from faults.harness.holder import Said
+from faults.harness.ledger import Entry
+from faults.harness.sink import Effect
+
+_SHOWN = 5
+
+
+@dataclass
+class Evidence:
+    """All there is. `rows` are (id, n, key, max_attempts, status, attempts), `errors` (job, fence) → what was recorded
+    of a failed attempt.
+    """
+
+    ledger: Mapping[int, Entry]
+    redriven: Iterable[str]
+    events: Mapping[str, Sequence[Event]]
+    effects: Sequence[Effect]
+    said: Sequence[Said]
+    rows: Sequence[tuple[str, int | None, str | None, int, str | None, int]]
+    errors: Mapping[tuple[str, int], str]
+    healed_at: float
+    lease_seconds: float
+
+
+@dataclass
+class Verdict:
+    """`figures` are for the report; no `problems` means that every invariant held."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, what: str, found: Iterable[str]) -> int:
+        """Of each of `found` that `what`; how many."""
+        found = list(found)
+        self.problems += [f"{what}: {each}" for each in found[:_SHOWN]]
+        if len(found) > _SHOWN:
+            self.problems.append(f"{what}: and {len(found) - _SHOWN} more")
+        return len(found)

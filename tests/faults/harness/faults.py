@@ -1,0 +1,239 @@
+"""The faults a storm is made of. Each does its harm to somebody who is free, ends it, and says whom it hit; None if
+nobody was there.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from faults.harness.cast import CANARIES, LEASE_SECONDS, Cast
+from faults.harness.faults_of_server import (
+    cancel_statements,
+    fill_connections,
+    hold_snapshot,
+    kill_backend,
+    lock_table,
+    restart_server,
+    terminate_all_backends,
+    terminate_backend,
+    vacuum_full,
+)
+from support.processes import kill_all_at_once
+from support.waiting import until
+
+Fault = Callable[[Cast, random.Random], str | None]
+_pause = threading.Event()
+
+
+def _rest(seconds: float) -> None:
+    _pause.wait(seconds)
+
+
+# -- processes of the pool ---------------------------------------------------------------------------------------------
+
+
+def kill_worker(cast: Cast, chance: random.Random) -> str | None:
+    victim = chance.choice(chance.choice(cast.pools).workers())
+    os.kill(victim, signal.SIGKILL)
+    return f"pid {victim}"
+
+
+def kill_steward(cast: Cast, chance: random.Random) -> str | None:
+    victim = chance.choice(chance.choice(cast.pools).called("windlass-s"))
+    os.kill(victim, signal.SIGKILL)
+    return f"pid {victim}"
+
+
+def kill_supervisor(cast: Cast, chance: random.Random) -> str | None:
+    """Its workers die with it; another pool comes."""
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        if name is None:
+            return None
+        cast.pool(name).send(signal.SIGKILL)
+        # Workers are killed by the kernel at once; the steward has a second for its last pass.
+        until(lambda: not cast.pool(name).everyone(), 2, "nobody outlives the supervisor")
+        cast.restart_pool(name)
+        return f"pool {name}"
+
+
+def kill_whole_pool(cast: Cast, chance: random.Random) -> str | None:
+    """Nobody is left who knows what its workers held."""
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        if name is None:
+            return None
+        kill_all_at_once(cast.pool(name).everyone())
+        _rest(chance.uniform(0, 2))
+        cast.restart_pool(name)
+        return f"pool {name}"
+
+
+def stop_worker(cast: Cast, chance: random.Random) -> str | None:
+    """Past its lease, or nearly."""
+    victim = chance.choice(chance.choice(cast.pools).workers())
+    return _stop([victim], LEASE_SECONDS * chance.uniform(0.2, 2.0))
+
+
+def stop_steward(cast: Cast, chance: random.Random) -> str | None:
+    return _stop(
+        [chance.choice(chance.choice(cast.pools).called("windlass-s"))], LEASE_SECONDS * chance.uniform(0.2, 2.0)
+    )
+
+
+def stop_whole_pool(cast: Cast, chance: random.Random) -> str | None:
+    """Long enough for the others to take over what it holds."""
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        return name and _stop(cast.pool(name).everyone(), LEASE_SECONDS * chance.uniform(1.0, 2.0))
+
+
+def drain_pool(cast: Cast, chance: random.Random) -> str | None:
+    """TERM to the whole group, as a platform does, sometimes twice."""
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        if name is None:
+            return None
+        pool = cast.pool(name)
+        for _ in range(chance.choice((1, 2))):
+            pool.send_group(signal.SIGTERM)
+            _rest(chance.uniform(0, 0.05))
+        cast.exit_codes.append(pool.ends(8))
+        cast.restart_pool(name)
+        return f"pool {name}"
+
+
+def quit_pool(cast: Cast, chance: random.Random) -> str | None:
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        if name is None:
+            return None
+        cast.pool(name).send(signal.SIGQUIT)
+        cast.pool(name).ends(8)
+        cast.restart_pool(name)
+        return f"pool {name}"
+
+
+def replace_workers(cast: Cast, chance: random.Random) -> str | None:
+    """HUP: one by one, by new ones."""
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        if name is None:
+            return None
+        cast.pool(name).send(signal.SIGHUP)
+        _rest(1)
+        return f"pool {name}"
+
+
+def more_and_fewer_workers(cast: Cast, chance: random.Random) -> str | None:
+    with cast.borrowed(*cast.pool_names, chance=chance) as name:
+        if name is None:
+            return None
+        cast.pool(name).send(signal.SIGTTIN)
+        _rest(chance.uniform(0, 1))
+        cast.pool(name).send(signal.SIGTTOU)
+        return f"pool {name}"
+
+
+def _stop(pids: list[int], seconds: float) -> str | None:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    _rest(seconds)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            continue
+    return f"pids {pids} for {seconds:.1f} s" if pids else None
+
+
+# -- the web, and workers over HTTP ------------------------------------------------------------------------------------
+
+
+def kill_web_worker(cast: Cast, chance: random.Random) -> str | None:
+    victim = chance.choice(cast.web.workers())
+    os.kill(victim, signal.SIGKILL)
+    return f"pid {victim}"
+
+
+def kill_web(cast: Cast, chance: random.Random) -> str | None:
+    with cast.borrowed("web", chance=chance) as name:
+        if name:
+            cast.restart_web()
+        return name
+
+
+def stop_web_worker(cast: Cast, chance: random.Random) -> str | None:
+    return _stop([chance.choice(cast.web.workers())], chance.uniform(0.1, 3))
+
+
+def kill_holder(cast: Cast, chance: random.Random) -> str | None:
+    with cast.borrowed(*cast.holder_names, chance=chance) as name:
+        if name:
+            cast.restart_holder(name)
+        return name and f"holder {name}"
+
+
+def stop_holder(cast: Cast, chance: random.Random) -> str | None:
+    with cast.borrowed(*cast.holder_names, chance=chance) as name:
+        return name and _stop([cast.holder(name).pid], chance.uniform(0.5, 3))
+
+
+# -- around them -----------------------------------------------------------------------------------------------------
+
+
+def pause_queue(cast: Cast, chance: random.Random) -> str | None:
+    headers = {"Authorization": f"Bearer {CANARIES['admin']}"}
+    cast.web.request("POST", "/v1/admin/queues/default/pause", {}, headers)
+    _rest(chance.uniform(0.2, 1.5))
+    resumed = 0
+    give_up_at = time.monotonic() + 60
+    while resumed != 204 and time.monotonic() < give_up_at:
+        try:
+            resumed = cast.web.request("POST", "/v1/admin/queues/default/resume", {}, headers).status
+        except Exception:
+            _rest(0.1)
+    return "default"
+
+
+def busy_cores(_cast: Cast, chance: random.Random) -> str | None:
+    """As many processes as there are cores do nothing but turn, for some seconds."""
+    seconds = chance.uniform(1, 4)
+    code = f"import time; until = time.monotonic() + {seconds}\nwhile time.monotonic() < until: pass"
+    hogs = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(os.cpu_count() or 1)]
+    for hog in hogs:
+        hog.wait()
+    return f"{len(hogs)} cores for {seconds:.1f} s"
+
+
+FAULTS: dict[str, Fault] = {
+    each.__name__: each
+    for each in (
+        kill_worker,
+        kill_steward,
+        kill_supervisor,
+        kill_whole_pool,
+        stop_worker,
+        stop_steward,
+        stop_whole_pool,
+        drain_pool,
+        quit_pool,
+        replace_workers,
+        more_and_fewer_workers,
+        kill_web_worker,
+        kill_web,
+        stop_web_worker,
+        kill_holder,
+        stop_holder,
+        restart_server,
+        kill_backend,
+        terminate_backend,
+        terminate_all_backends,
+        cancel_statements,
+        lock_table,
+        hold_snapshot,
+        fill_connections,
+        vacuum_full,
+        pause_queue,
+        busy_cores,
+    )
+}

@@ -1,0 +1,223 @@
+"""One storm: everything started, clients that enqueue, faults from a seed, then quiet, a drain, and the verdict."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import urllib3
+from faults.harness import events, holder
+from faults.harness.cast import CANARIES, Cast
+from faults.harness.checker import check
+from faults.harness.evidence import Evidence, Verdict
+from faults.harness.faults import FAULTS, Fault
+from faults.harness.ledger import Ledger
+from faults.harness.load import Client
+from faults.harness.nemesis import Injected, Nemesis
+from faults.harness.sink import Sink
+from support.database import open_connection
+from support.server import reachable_folder
+from support.waiting import until
+
+from sql import checks
+
+_ROWS = """
+select j.id::text,
+    coalesce(
+        j.payload ->> 'n', j.payload #>> '{body,n}', j.payload ->> 'subject',
+        substring(j.payload ->> 'text' from '[0-9]+$')
+    )::integer,
+    j.idempotency_key, j.max_attempts, v.status, v.attempts
+from windlass.jobs as j
+join windlass.job_view as v on v.id = j.id
+"""
+_ERRORS = "select id::text, fence, error from windlass.failures"
+_LEFT = "select (select count(*) from windlass.ready) + (select count(*) from windlass.running)"
+
+
+@dataclass
+class Plan:
+    """What a storm is made of: `python -m bench.faults --seed S` makes the same of the same seed."""
+
+    seed: int
+    seconds: float
+    kinds: Mapping[str, Fault] = field(default_factory=lambda: FAULTS)
+    clients: int = 3
+    pause: float = 0.05
+    at_once: int = 3
+    gap: float = 0.3
+    pools: int = 2
+    holders: int = 3
+    defect: str = ""
+    settings: str = ""
+    drain_seconds: float = 60.0
+
+
+@dataclass
+class Outcome:
+    """What came of it. `text` is the report for people."""
+
+    plan: Plan
+    verdict: Verdict
+    injected: Sequence[Injected]
+    overlapping: int
+    seconds: float
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """How many faults of each kind."""
+        return Counter(each.name for each in self.injected)
+
+    @property
+    def text(self) -> str:
+        """The figures, what repeated effects and why, and what is wrong."""
+        lines = [
+            f"seed {self.plan.seed}: {len(self.injected)} faults of {len(self.kinds)} kinds, {self.overlapping} of"
+        ]
+        lines[0] += f" them overlapping, in {self.seconds:.0f} s"
+        lines += [f"  {name}: {value:g}" for name, value in self.verdict.figures.items()]
+        lines += [f"  an effect repeated, {cause}: {count}" for cause, count in self.verdict.duplicates.items()]
+        lines += [f"  PROBLEM {problem}" for problem in self.verdict.problems]
+        return "\n".join(lines)
+
+
+def storm(plan: Plan, keep: Path | None = None) -> Outcome:
+    """Runs it. With `keep`, a folder, what was injected is written there for whoever replays it."""
+    with _folder() as folder, Sink() as sink:
+        cast = Cast(folder, sink, pools=plan.pools, holders=plan.holders, defect=plan.defect, settings=plan.settings)
+        try:
+            return _rage(plan, cast.ready(), sink, folder, keep)
+        finally:
+            cast.end()
+
+
+def _rage(plan: Plan, cast: Cast, sink: Sink, folder: Path, keep: Path | None) -> Outcome:
+    began = time.monotonic()
+    ledger = Ledger(folder / "ledger")
+    terms = (ledger, f"http://127.0.0.1:{cast.port}", cast.url, sink.address, plan.pause)
+    clients = [Client(f"client-{n}", f"{plan.seed}-{n}", *terms) for n in range(plan.clients)]
+    nemesis = Nemesis(cast, str(plan.seed), kinds=plan.kinds, at_once=plan.at_once, gap=plan.gap)
+    for client in clients:
+        client.start()
+    try:
+        nemesis.rage(plan.seconds)
+    finally:
+        for client in clients:
+            client.leave.set()
+        for client in clients:
+            client.join(60)
+    if keep is not None:
+        (keep / f"{plan.seed}.json").write_text(json.dumps([vars(each) for each in nemesis.injected]))
+    verdict = Verdict()
+    _or_a_problem("healed", cast.heal, verdict)
+    healed_at = time.time()
+    _drain(cast, plan.drain_seconds, verdict)
+    _look_from_outside(cast, verdict)
+    _or_a_problem("left", cast.leave, verdict)
+    evidence = _evidence(cast, ledger, sink, healed_at)
+    found = check(evidence)
+    found.problems += verdict.problems
+    found.problems += nemesis.errors + [problem for client in clients for problem in client.problems]
+    _look_inside(cast, found)
+    found.figures["longest drain after TERM, s"] = max(cast.leaving_seconds, default=-1.0)
+    if codes := [code for code in cast.exit_codes if code]:
+        found.problems.append(f"exit codes after TERM: {codes}")
+    return Outcome(plan, found, nemesis.injected, nemesis.overlapping(), time.monotonic() - began)
+
+
+def _or_a_problem(what: str, do: Callable[[], object], verdict: Verdict) -> None:
+    try:
+        do()
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        verdict.problems.append(f"not {what}: {error}")
+
+
+def _drain(cast: Cast, seconds: float, verdict: Verdict) -> None:
+    conn = open_connection(cast.url)
+    try:
+        until(lambda: conn.fetch_one(_LEFT) == (0,), seconds, "all jobs ended")
+    except AssertionError as error:
+        # Which of them are left the checker says.
+        verdict.problems.append(f"not drained: {error}")
+    finally:
+        conn.close()
+
+
+def _look_from_outside(cast: Cast, verdict: Verdict) -> None:
+    """15 and 16: pages answer, and nothing that is secret stands where it may be read by others."""
+    http = urllib3.PoolManager(headers={"Authorization": f"Bearer {CANARIES['admin']}"}, retries=False)
+    url = f"http://127.0.0.1:{cast.port}"
+    pages = [
+        "/jobs?limit=200",
+        "/v1/admin/queues/default/depth",
+        "/v1/admin/queues/default/dead",
+        "/health",
+        "/metrics",
+    ]
+    pages += [f"/jobs?status={status}" for status in ("succeeded", "failed_permanent", "cancelled", "queued")]
+    for path in pages:
+        answer = http.request("GET", url + path)
+        if answer.status != 200:
+            verdict.problems.append(f"GET {path} is answered {answer.status}")
+        if path == "/metrics":
+            _no_canary("the web's metrics", answer.data.decode(), verdict)
+    for pool in cast.pools:
+        _no_canary("a pool's metrics", pool.page(), verdict)
+
+
+def _look_inside(cast: Cast, verdict: Verdict) -> None:
+    """14: nobody holds anything once all have left; and the tables agree."""
+    conn = open_connection(cast.url)
+    stranded = conn.fetch_one("select count(*) from windlass.running where worker_id is not null")
+    verdict.figures["stranded after TERM"] = float(stranded[0] if stranded else -1)
+    if stranded != (0,):
+        verdict.problems.append(f"stranded in running after all have left: {stranded}")
+    verdict.problems += checks.states(conn)
+    deadlocks = conn.fetch_one("select deadlocks from pg_stat_database where datname = current_database()")
+    conn.close()
+    verdict.figures["deadlocks"] = float(deadlocks[0] if deadlocks else -1)
+    if deadlocks != (0,):
+        verdict.problems.append(f"deadlocks: {deadlocks}")
+    logs = cast.logs()
+    _no_canary("a log", logs, verdict)
+    tracebacks = logs.count("Traceback (most recent call last)")
+    verdict.figures["tracebacks in logs"] = tracebacks
+
+
+def _no_canary(where: str, text: str, verdict: Verdict) -> None:
+    verdict.problems += [
+        f"the canary of {name} stands in {where}" for name, canary in CANARIES.items() if canary in text
+    ]
+
+
+def _evidence(cast: Cast, ledger: Ledger, sink: Sink, healed_at: float) -> Evidence:
+    conn = open_connection(cast.url)
+    try:
+        entries, notes = ledger.read()
+        return Evidence(
+            ledger=entries,
+            redriven=notes.get("redrive", []),
+            events=events.of_each_job(conn),
+            effects=sink.effects(),
+            said=holder.said(cast.holder_log),
+            rows=conn.fetch_all(_ROWS),  # type: ignore[arg-type]
+            errors={(job, fence): error for job, fence, error in conn.fetch_all(_ERRORS)},
+            healed_at=healed_at,
+            lease_seconds=holder.LEASE_MS / 1000,
+        )
+    finally:
+        conn.close()
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    folder = reachable_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
