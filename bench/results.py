@@ -1,4 +1,4 @@
-"""`python -m bench.results` writes RESULTS.md and plots/*.svg from results/*.json. No number is typed by hand.
+"""`python -m bench.results` writes RESULTS.md, FAULTS.md and plots/*.svg from results/*.json, no number by hand.
 
 What is said about a question is its module's docstring, so it stands beside the code that measures it.
 """
@@ -13,6 +13,7 @@ from bench import report
 
 HERE = Path(__file__).parent
 PAGE = HERE / "RESULTS.md"
+FAULTS_PAGE = HERE / "FAULTS.md"
 # As one would ask them; a question that is not here comes last.
 ORDER = (
     "peers",
@@ -43,6 +44,15 @@ itself share the cores; the machine is shared, too, so differences under 20 % ar
 invariants' checker looked at every job of its database, and found nothing, or there would be no figure.
 """
 
+# These have a page of their own.
+FAULTS = ("faults", "kills")
+_FAULTS_HEAD = """\
+# Faults
+
+Written by `python -m bench.results` from `bench/results/*.json`; no number here is typed by hand. Each section names
+its command, machine, date and commit. Stated exclusions, which can lose what was acknowledged: failover to an
+asynchronous standby, and `fsync=off`.
+"""
 _FOOT = """\
 ## What we meant to reach and did not, and what stands in the way
 
@@ -72,6 +82,16 @@ def documents(folder: Path = report.RESULTS) -> list[dict[str, Any]]:
 def page(found: Sequence[Mapping[str, Any]]) -> str:
     """RESULTS.md."""
     return "\n".join([_HEAD, *map(_section, found), _FOOT])
+
+
+def results_page(found: Sequence[Mapping[str, Any]]) -> str:
+    """RESULTS.md, of all but the faults."""
+    return page([document for document in found if document["question"] not in FAULTS])
+
+
+def faults_page(found: Sequence[Mapping[str, Any]]) -> str:
+    """FAULTS.md."""
+    return "\n".join([_FAULTS_HEAD, *(_section(document) for document in found if document["question"] in FAULTS)])
 
 
 def _section(document: Mapping[str, Any]) -> str:
@@ -120,7 +140,8 @@ def main() -> None:
     from bench import plots
 
     found = documents()
-    PAGE.write_text(page(found), encoding="utf-8")
+    PAGE.write_text(results_page(found), encoding="utf-8")
+    FAULTS_PAGE.write_text(faults_page(found), encoding="utf-8")
     for document in found:
         for name, figure in document["plots"].items():
             plots.draw(name, figure)

@@ -56,7 +56,9 @@ def test_the_page_says_of_each_figure_where_it_comes_from(asked: object, tmp_pat
 
 def test_the_page_is_written_from_what_is_kept() -> None:
     found = results.documents()
-    assert results.PAGE.read_text() == results.page(found), "run `python -m bench.results`"
+    pages = {results.PAGE: results.results_page(found), results.FAULTS_PAGE: results.faults_page(found)}
+    for path, text in pages.items():
+        assert path.read_text() == text, "run `python -m bench.results`"
     for document in found:
         for name in document["plots"]:
             assert (results.HERE / "plots" / f"{name}.svg").exists()

@@ -1,7 +1,6 @@
 """One storm: everything started, clients that enqueue, faults from a seed, then quiet, a drain, and the verdict."""
 
 import contextlib
-import json
 import shutil
 import subprocess
 import time
@@ -75,7 +74,7 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """The figures, what repeated effects and why, and what is wrong."""
+        """The figures, what repeated effects and why, and what is wrong, then with what was injected when."""
         lines = [
             f"seed {self.plan.seed}: {len(self.injected)} faults of {len(self.kinds)} kinds, {self.overlapping} of"
         ]
@@ -83,20 +82,25 @@ class Outcome:
         lines += [f"  {name}: {value:g}" for name, value in self.verdict.figures.items()]
         lines += [f"  an effect repeated, {cause}: {count}" for cause, count in self.verdict.duplicates.items()]
         lines += [f"  PROBLEM {problem}" for problem in self.verdict.problems]
+        if self.verdict.problems:
+            lines += [
+                f"  {each.began:7.2f} s to {each.ended:7.2f} s: {each.name}, {each.whom}" for each in self.injected
+            ]
         return "\n".join(lines)
 
 
-def storm(plan: Plan, keep: Path | None = None) -> Outcome:
-    """Runs it. With `keep`, a folder, what was injected is written there for whoever replays it."""
+def storm(plan: Plan, look: Callable[[str], object] = lambda _: None) -> Outcome:
+    """Runs it. `look` is called with the server's URL while it still is quiet."""
     with _folder() as folder, Sink() as sink:
         cast = Cast(folder, sink, pools=plan.pools, holders=plan.holders, defect=plan.defect, settings=plan.settings)
         try:
-            return _rage(plan, cast.ready(), sink, folder, keep)
+            look(cast.ready().url)
+            return _rage(plan, cast, sink, folder)
         finally:
             cast.end()
 
 
-def _rage(plan: Plan, cast: Cast, sink: Sink, folder: Path, keep: Path | None) -> Outcome:
+def _rage(plan: Plan, cast: Cast, sink: Sink, folder: Path) -> Outcome:
     began = time.monotonic()
     ledger = Ledger(folder / "ledger")
     terms = (ledger, f"http://127.0.0.1:{cast.port}", cast.url, sink.address, plan.pause)
@@ -111,8 +115,6 @@ def _rage(plan: Plan, cast: Cast, sink: Sink, folder: Path, keep: Path | None) -
             client.leave.set()
         for client in clients:
             client.join(60)
-    if keep is not None:
-        (keep / f"{plan.seed}.json").write_text(json.dumps([vars(each) for each in nemesis.injected]))
     verdict = Verdict()
     _or_a_problem("healed", cast.heal, verdict)
     healed_at = time.time()

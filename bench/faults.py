@@ -1,0 +1,97 @@
+"""Is anything lost, whatever dies? `python -m bench.faults --storms 6 --seconds 150`
+
+A storm is everything at once: clients that enqueue in every way there is, pools, workers over HTTP, and faults from a
+seed, several at a time, over all of them and PostgreSQL. Each request is written down before it is sent, and its answer
+after; each effect is told to a server outside; each change of a job's state is written by a trigger. When the last
+fault is over the queue drains, all leave, and a checker holds the four against each other. *Controls* are storms with
+a defect planted: one that is not found would say that the zeros above mean nothing.
+
+`--seed S --storms 1` makes the storm of that seed again: the same faults, of the same lengths, at the same distances.
+"""
+
+import argparse
+import sys
+from collections import Counter
+
+from bench import report
+from bench.processes import ROOT
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+from faults.harness.controls import control
+from faults.harness.defects import DEFECTS
+from faults.harness.storm import Outcome, Plan, storm
+
+# The first of these must all be 0.
+_ZEROS = (
+    "lost",
+    "phantom",
+    "jobs too many for a key",
+    "double-settled",
+    "stale settles accepted",
+    "resurrected",
+    "ended twice or illegally",
+    "over-attempted",
+    "started before run_at",
+    "started after the lease was lost",
+    "stuck",
+    "stranded after TERM",
+    "deadlocks",
+    "without a cause",
+)
+_LOAD = ("attempted", "accepted", "unknown", "unknown and there", "settles over HTTP", "duplicate effects")
+_TIMES = ("run again after a death, p99 s", "slowest recovery, s", "drained after healing, s")
+
+
+def main() -> None:
+    """Prints a line per storm and per control; ends with an error if a storm found anything, or a control nothing."""
+    asked = report.asked(
+        __doc__, (1, 1), seed=(1, 1), storms=(6, 1), seconds=(150.0, 3.0), controls=(len(DEFECTS), 0), clients=(4, 1)
+    )
+    found = report.Report("faults", asked)
+    outcomes = [_storm(asked, number, found) for number in range(asked.storms)]
+    _in_all(outcomes, found)
+    missed = [name for name in list(DEFECTS)[: asked.controls] if not _control(name, asked.seed, found)]
+    found.finish()
+    if problems := [problem for outcome in outcomes for problem in outcome.verdict.problems]:
+        raise SystemExit("\n".join(problems))
+    if missed:
+        raise SystemExit(f"defects that were planted and not found: {', '.join(missed)}")
+
+
+def _storm(asked: argparse.Namespace, number: int, found: report.Report) -> Outcome:
+    seed = asked.seed + number
+    plan = Plan(seed, asked.seconds, clients=asked.clients, pause=0.01, at_once=4, gap=0.2, drain_seconds=180)
+    outcome = storm(plan, found.server)
+    print(outcome.text, flush=True)
+    facts = {"faults": len(outcome.injected), "kinds": len(outcome.kinds), "overlapping": outcome.overlapping}
+    figures = outcome.verdict.figures
+    found.add({"seed": seed}, {**facts, **{name: figures[name] for name in _LOAD}}, "Storms")
+    found.add({"seed": seed}, {name: figures[name] for name in _TIMES}, "How soon after")
+    return outcome
+
+
+def _in_all(outcomes: list[Outcome], found: report.Report) -> None:
+    totals: Counter[str] = Counter()
+    for outcome in outcomes:
+        totals.update({name: int(outcome.verdict.figures[name]) for name in (*_LOAD, *_ZEROS)})
+        totals["faults"] += len(outcome.injected)
+        totals["overlapping"] += outcome.overlapping
+    for name in ("faults", "overlapping", *_LOAD, *_ZEROS):
+        found.add({"in all": name}, {"count": totals[name]}, "In all")
+    for name, count in sorted(sum((outcome.kinds for outcome in outcomes), Counter()).items()):
+        found.add({"fault": name.replace("_", " ")}, {"injected": count}, "Faults")
+    for cause, count in sorted(sum((outcome.verdict.duplicates for outcome in outcomes), Counter()).items()):
+        found.add({"an attempt had begun, and": cause}, {"effects repeated": count}, "What repeated effects")
+
+
+def _control(name: str, seed: int, found: report.Report) -> bool:
+    planted = control(name, seed)
+    how = planted.found[0].partition(":")[0] if planted.caught else "NOT FOUND"
+    case = {"defect": name.replace("_", " "), "what it does": planted.what, "found as": how}
+    found.add(case, {"problems named": len(planted.outcome.verdict.problems)}, "Controls")
+    return planted.caught
+
+
+if __name__ == "__main__":
+    main()
