@@ -80,7 +80,7 @@ class Client(threading.Thread):
     def _payload(self, entry: Entry) -> dict[str, Any]:
         payload: dict[str, Any] = {"n": entry.n}
         if entry.kind == "effect":
-            do = self._chance.choices(("ok", "fail", "dead", "die", "cancel"), (90, 5, 2, 1, 2))[0]
+            do = self._chance.choices(("ok", "fail", "dead", "die", "cancel"), (180, 10, 4, 1, 2))[0]
             payload |= {"do": do, "seconds": self._chance.choice((0, 0, 0, 0.005, 0.02)), "canary": CANARIES["payload"]}
             if do == "die":
                 payload["how"] = self._chance.choice(("kill", "segfault", "exit", "abort"))
