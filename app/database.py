@@ -4,16 +4,15 @@ A database that cannot be reached holds no request for 5 s, in whatever way it c
 packets, a link that dies under a statement, a server that is there and frozen.
 """
 
-import os
-import socket
+import math
 import threading
 import time
-import weakref
 
 import sql.connection
 import sql.migrate
 from sql.connection import Connection
 from sql.errors import StorageError, Unavailable
+from sql.overdue import Watch
 
 _CONNECT_SECONDS = 2
 _LINK_SECONDS = 3
@@ -22,7 +21,6 @@ _STATEMENT_MS = 3500
 # Nobody waits for a count of the background, and 500 million waiting jobs shall be counted too.
 COUNT_MS = 60_000
 _REQUEST_SECONDS = 4.0
-_WATCH_SECONDS = 0.25
 # While a host swallows packets each attempt takes its full time. One thread finds out whether it is back; the others
 # answer at once, or the requests in the queue would wait one behind the other.
 _HOLD_OFF_SECONDS = 1.0
@@ -37,40 +35,40 @@ class Database:
         self._application_name = application_name
         self._local = threading.local()
         self._closed_until = 0.0
-        self._watch = _Watch()
+        self._watch = Watch()
 
     def connection(self) -> Connection:
         """This thread's connection until `give_back`, reopened if the server hung up. Raises Unavailable."""
         until = time.monotonic() + _REQUEST_SECONDS
-        kept: _Kept | None = getattr(self._local, "kept", None)
-        if kept is not None and not kept.connection.usable:
+        kept: Connection | None = getattr(self._local, "kept", None)
+        if kept is not None and not kept.usable:
             self.close()
             kept = None
         if kept is None:
-            kept = self._local.kept = _Kept(self._open())
-            self._watch.add(kept)
-        kept.lend(until)
-        return kept.connection
+            kept = self._local.kept = self._open()
+        kept.needed_by = until
+        return kept
 
     def give_back(self) -> None:
         """The thread's request is over."""
-        kept: _Kept | None = getattr(self._local, "kept", None)
+        kept: Connection | None = getattr(self._local, "kept", None)
         if kept is not None:
-            kept.take_back()
+            kept.needed_by = math.inf
 
     def open(self, application_name: str, statement_ms: int = _STATEMENT_MS) -> Connection:
         """A connection of the caller's own. Raises Unavailable."""
-        return sql.connection.connect(
+        conn = sql.connection.connect(
             self._url,
             application_name=application_name,
             statement_timeout_ms=statement_ms,
             connect_timeout_s=_CONNECT_SECONDS,
             link_timeout_s=_LINK_SECONDS,
         )
+        return self._watch.over(conn)
 
     def close(self) -> None:
         """Closes the calling thread's connection, if it has one."""
-        kept: _Kept | None = getattr(self._local, "kept", None)
+        kept: Connection | None = getattr(self._local, "kept", None)
         if kept is not None:
             kept.close()
             self._local.kept = None
@@ -91,63 +89,3 @@ class Database:
             conn.close()
             raise
         return conn
-
-
-class _Kept:
-    """A thread's connection, and how it can be cut while the thread waits on it inside libpq."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        # A descriptor of our own for the same socket: libpq may close its own at any moment, and the number be reused.
-        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
-        self._lock = threading.Lock()
-        self._until: float | None = None
-
-    def lend(self, until: float) -> None:
-        with self._lock:
-            self._until = until
-
-    def take_back(self) -> None:
-        with self._lock:
-            self._until = None
-
-    def cut_if_overdue(self) -> None:
-        with self._lock:
-            if self._until is None or time.monotonic() < self._until:
-                return
-            self._until = None
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self) -> None:
-        with self._lock:
-            self._until = None
-            self._socket.close()
-        self.connection.close()
-
-
-class _Watch:
-    """One thread per process that cuts overdue connections, started with the first one."""
-
-    def __init__(self) -> None:
-        self._kept: weakref.WeakSet[_Kept] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._pid: int | None = None
-
-    def add(self, kept: _Kept) -> None:
-        with self._lock:
-            self._kept.add(kept)
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                threading.Thread(target=self._run, name="database watch", daemon=True).start()
-
-    def _run(self) -> None:
-        pause = threading.Event()
-        while True:
-            pause.wait(_WATCH_SECONDS)
-            with self._lock:
-                everyone = list(self._kept)
-            for kept in everyone:
-                kept.cut_if_overdue()

@@ -3,8 +3,10 @@
 Nothing here is lost behind a pooler in transaction mode: no SET, no session lock, no server-side PREPARE.
 """
 
+import math
 import os
 import select
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +33,16 @@ _REPLICATION_WAIT_CANCELLED = "canceling wait for synchronous replication"
 
 
 class Connection:
-    """A psycopg2 connection that speaks in our errors and refuses to be used by a process that did not open it."""
+    """A psycopg2 connection that speaks in our errors and refuses to be used by a process that did not open it.
 
-    def __init__(self, raw: psycopg2.extensions.connection) -> None:
+    needed_by  when, on `time.monotonic()`, nobody wants an answer any more; and no statement owes one for longer than
+               `longest_s`. Both are kept by whoever watches the connection (sql.overdue).
+    """
+
+    def __init__(self, raw: psycopg2.extensions.connection, longest_s: float = math.inf) -> None:
         self._raw = raw
+        self._longest = longest_s
+        self._answer_by = self.needed_by = math.inf
         self._pid = os.getpid()
         self._broken = False
         self._raw.autocommit = True
@@ -69,7 +77,8 @@ class Connection:
             self._raw.autocommit = False
             yield
             self._check_owner()
-            self._raw.commit()
+            with self._asking():
+                self._raw.commit()
         except psycopg2.Error as error:
             self._broken = True
             self._translate(error)
@@ -116,6 +125,10 @@ class Connection:
         self._raw.notifies.clear()
         return payloads
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether an answer has been owed for too long. May be asked by another thread."""
+        return now > min(self._answer_by, self.needed_by)
+
     @property
     def server_version(self) -> int:
         """As libpq says it: 150018 is 15.18."""
@@ -136,13 +149,22 @@ class Connection:
 
     def _run(self, cursor: psycopg2.extensions.cursor, statement: str, params: dict[str, Any]) -> None:
         try:
-            cursor.execute(statement, params or None)
+            with self._asking():
+                cursor.execute(statement, params or None)
         except psycopg2.Error as error:
             self._translate(error)
         except (ValueError, UnicodeError) as error:
             raise Rejected("a text value holds a character PostgreSQL cannot store") from error
         if self._raw.notices and self._raw.autocommit:
             self._check_notices()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        self._answer_by = time.monotonic() + self._longest
+        try:
+            yield
+        finally:
+            self._answer_by = math.inf
 
     def _check_notices(self) -> None:
         # A cancelled wait for the synchronous standby makes the commit *return*, with only this notice.
@@ -155,7 +177,8 @@ class Connection:
             # Forked inside the transaction: it is still the parent's.
             return
         try:
-            self._raw.rollback()
+            with self._asking():
+                self._raw.rollback()
         except psycopg2.Error:
             self._broken = True
 
@@ -246,7 +269,9 @@ def connect(
             raw = psycopg2.connect(url, **guards)
     except psycopg2.Error as error:
         raise translated(error) from error
-    return Connection(raw)
+    # Where the URL sets a limit of its own for statements, nothing is known of how long one may take.
+    ends_itself = statement_timeout_ms > 0 and "statement_timeout" not in given.get("options", "")
+    return Connection(raw, statement_timeout_ms / 1000 + link_timeout_s if ends_itself else math.inf)
 
 
 def _link_guards(seconds: int) -> dict[str, int]:

@@ -9,6 +9,7 @@ from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, w
 from sql.connection import Connection, connect
 from sql.errors import ConnectionOfAnotherProcess, Rejected, StorageError, Unavailable
 from sql.migrate import check_supported
+from sql.overdue import Watch
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Session:
         self._url = url
         self._name = name
         self._conn: Connection | None = None
+        self._watch = Watch()
         self._pause = pause
         self._on_connect = on_connect
         self._leaving = leaving
@@ -92,7 +94,7 @@ class Session:
     def _connection(self) -> Connection:
         if self._conn is None or not self._conn.usable:
             self.close()
-            conn = connect(self._url, application_name=self._name)
+            conn = self._watch.over(connect(self._url, application_name=self._name))
             try:
                 check_supported(conn)
                 self._on_connect(conn)
