@@ -15,7 +15,7 @@ from sql.migrate import MIGRATIONS
 from sql.statements import load
 
 # They are long, and most of their messages say the same: all points of all operations are a matter of minutes.
-SAMPLED = {"migrate": 5, "migrate from nothing": 20}
+SAMPLED = {"migrate": 5, "migrate from nothing": 40}
 # What only reads, and is said in no operation: an answer that is lost is asked for again.
 ONLY_READ = {
     "depth", "exists", "live_lease", "page", "page_all", "page_all_of_queue", "page_done", "page_done_of_queue",

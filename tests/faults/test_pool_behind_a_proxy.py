@@ -15,7 +15,7 @@ from support.waiting import until
 
 from sql.connection import Connection
 
-SECONDS = 10.0
+SECONDS = 8.0
 JOBS = 200
 SEED = 5
 # How far into the talk of all workers together the next cut lies.
@@ -100,7 +100,7 @@ def test_over_a_slow_link_no_lease_ends_and_nothing_runs_twice(
     pool = start_pool(database_url=through(proxy, database_url), worker_processes=2, lease_seconds=2).ready()
     proxy.watch(Delay(CLIENT, 1, milliseconds / 1000), Delay(SERVER, 1, milliseconds / 1000))
     ids: list[str] = []
-    end_at = time.monotonic() + 4
+    end_at = time.monotonic() + 3
     while time.monotonic() < end_at:
         ids += put(connection, "note", *({"seconds": 0.001} for _ in range(50)))
         until(lambda: running(connection) == 0, 20, "a batch is worked")

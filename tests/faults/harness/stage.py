@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from typing import Any, NamedTuple
 
 import flask
@@ -58,6 +59,8 @@ class Stage:
         self.url = through(self.proxy, database_url)
         self.encrypted_url = through(self.proxy, database_url, sslmode="prefer")
         self.admin = open_connection(database_url)
+        # What is cut goes through the proxy; waiting for the disk beside it only takes time.
+        self.admin.execute("set synchronous_commit = off")
         self._app: flask.Flask | None = None
         self._to_close: list[Callable[[], object]] = []
 
@@ -173,7 +176,7 @@ class PoolWorker:
         cell.incarnation = register(stage.admin)
         cell.lease_until = time.monotonic() + 3600
         settings = PoolSettings.from_env({"DATABASE_URL": stage.url})
-        kinds = registry.load()
+        kinds = _kinds()
         self.worker = Worker(settings, kinds, self.board, cell, _NoSignals(), -1)  # type: ignore[arg-type]
         self.settlement = self.worker._settlement
         self._lane = Lane("default", kinds.runnable(), self.settlement.claim)
@@ -187,6 +190,11 @@ class PoolWorker:
         """Runs the batch's job `index` to this outcome."""
         self.cell.start(index, now=time.monotonic(), kill_at=0.0)
         self.settlement.settle(index, job, outcome, ended=time.monotonic(), **more)
+
+
+@cache
+def _kinds() -> registry.Registry:
+    return registry.load()
 
 
 class _NoSignals:
