@@ -13,13 +13,12 @@ import weakref
 
 from sql.connection import Connection
 
-_LOOK_SECONDS = 0.25
-
 
 class Watch:
-    """One thread per process, started with the first connection, so never before a fork."""
+    """One thread per process, started with the first connection, so never before a fork. It looks `every` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float = 0.25) -> None:
+        self._every = every
         self._watched: weakref.WeakKeyDictionary[Connection, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._pid: int | None = None
@@ -43,7 +42,7 @@ class Watch:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pause = threading.Event()
         while True:
-            pause.wait(_LOOK_SECONDS)
+            pause.wait(self._every)
             self._look()
 
     def _look(self) -> None:

@@ -38,7 +38,8 @@ class Session:
         self._url = url
         self._name = name
         self._conn: Connection | None = None
-        self._watch = Watch()
+        # A statement has ten seconds; and looks wake an idle worker.
+        self._watch = Watch(every=1.0)
         self._pause = pause
         self._on_connect = on_connect
         self._leaving = leaving

@@ -1,5 +1,6 @@
 """What shows that nothing is lost: a ledger outside the database, effects outside it too, an event table inside, faults
 from a seed, and a checker that holds the four against each other. `storm.storm` runs it all.
 
-Beside it `proxy`, which harms connections at a chosen message, and `points`, which cuts each operation at each of its own.
+Beside it `proxy`, which harms connections at a chosen message, and `points`, which cuts each operation at each of its
+own.
 """
