@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg2
 from faults.harness import defects, events
 from faults.harness.kinds import SINK
+from faults.harness.proxy import Proxy, through
 from faults.harness.sink import Sink
 from support.database import open_connection
 from support.effects import Effects
@@ -67,6 +68,8 @@ class Cast:
             "LOG_LEVEL": "debug",
             "LOG_FORMAT": "json",
         }
+        # One of the pools reaches the server through it.
+        self.proxy = Proxy(self.url)
         self.port = free_port()
         self._logs = folder / "logs"
         self._logs.mkdir()
@@ -74,9 +77,9 @@ class Cast:
         self.exit_codes: list[int] = []
         self.leaving_seconds: list[float] = []
         # Whoever does something to one of these holds its lock: two faults of one program would only hide each other.
-        self.locks = {name: threading.Lock() for name in ("web", "server", *map(str, range(pools + holders)))}
+        self.locks = {name: threading.Lock() for name in ("web", "server", "link", *map(str, range(pools + holders)))}
         self.web = self._start_web()
-        self.pools = [self._start_pool() for _ in range(pools)]
+        self.pools = [self._start_pool(n) for n in range(pools)]
         self.holders = [self._start_holder(n) for n in range(holders)]
 
     def _prepare_database(self, defect: str) -> None:
@@ -96,9 +99,10 @@ class Cast:
         tokens = {"API_TOKEN": CANARIES["api"], "ADMIN_TOKEN": CANARIES["admin"]}
         return Web(self._logs, self.url, port=self.port, WEB_CONCURRENCY="2", **self.environ, **tokens)
 
-    def _start_pool(self) -> Pool:
+    def _start_pool(self, n: int) -> Pool:
         self._started += 1
         settings = {name.lower(): value for name, value in self.environ.items()}
+        settings["database_url"] = self.url if n else through(self.proxy, self.url)
         effects = Effects(self.folder / "effects")
         return Pool(self.url, self._logs / f"pool{self._started}", effects, worker_processes=WORKERS, **settings)
 
@@ -176,7 +180,7 @@ class Cast:
         self.pool(name).end(show_log=False)
         # Not for the pool, which waits: its double here asks the database about it.
         until(lambda: answers(self.url), 60, "the server answers")
-        self.pools[int(name)] = self._start_pool()
+        self.pools[int(name)] = self._start_pool(int(name))
 
     def restart_holder(self, name: str) -> None:
         holder = self.holder(name)
@@ -240,6 +244,7 @@ class Cast:
         for pool in self.pools:
             pool.end(show_log=False)
         self.web.end()
+        self.proxy.close()
         self.server.stop()
 
     def logs(self) -> str:

@@ -11,14 +11,18 @@ import threading
 import time
 from collections.abc import Callable
 
+import urllib3
 from faults.harness.cast import CANARIES, LEASE_SECONDS, Cast
 from faults.harness.faults_of_server import (
     cancel_statements,
+    cut_links,
     fill_connections,
+    freeze_links,
     hold_snapshot,
     kill_backend,
     lock_table,
     restart_server,
+    slow_links,
     terminate_all_backends,
     terminate_backend,
     vacuum_full,
@@ -183,14 +187,17 @@ def stop_holder(cast: Cast, chance: random.Random) -> str | None:
 
 def pause_queue(cast: Cast, chance: random.Random) -> str | None:
     headers = {"Authorization": f"Bearer {CANARIES['admin']}"}
-    cast.web.request("POST", "/v1/admin/queues/default/pause", {}, headers)
+    try:
+        cast.web.request("POST", "/v1/admin/queues/default/pause", {}, headers)
+    except urllib3.exceptions.HTTPError:
+        return None
     _rest(chance.uniform(0.2, 1.5))
     resumed = 0
     give_up_at = time.monotonic() + 60
     while resumed != 204 and time.monotonic() < give_up_at:
         try:
             resumed = cast.web.request("POST", "/v1/admin/queues/default/resume", {}, headers).status
-        except Exception:
+        except urllib3.exceptions.HTTPError:
             _rest(0.1)
     return "default"
 
@@ -233,6 +240,9 @@ FAULTS: dict[str, Fault] = {
         hold_snapshot,
         fill_connections,
         vacuum_full,
+        cut_links,
+        freeze_links,
+        slow_links,
         pause_queue,
         busy_cores,
     )

@@ -6,6 +6,8 @@ import signal
 import threading
 
 from faults.harness.cast import Cast
+from faults.harness.proxy import Cut, Delay
+from faults.harness.wire import CLIENT, SERVER
 
 _pause = threading.Event()
 _TERMINATE = "select pg_terminate_backend(pid) from unnest(%s) as p (pid)"
@@ -52,6 +54,37 @@ def cancel_statements(cast: Cast, chance: random.Random) -> str | None:
         told = _tell_backends(cast, _CANCEL, _backends(cast))
         _rest(0.02)
     return told
+
+
+def cut_links(cast: Cast, chance: random.Random) -> str | None:
+    """Connections end in the middle of what they say, before or after a message came through, with FIN or RST."""
+    with cast.borrowed("link", chance=chance) as name:
+        if name is None:
+            return None
+        cuts = 0
+        for _ in range(chance.randint(1, 10)):
+            sender = chance.choice((CLIENT, SERVER))
+            place = Cut(sender, chance.randint(1, 60), chance.random() < 0.5, chance.random() < 0.5)
+            cuts += cast.proxy.watch(place).fired.wait(1)
+        cast.proxy.watch()
+        return f"{cuts} cuts" if cuts else None
+
+
+def freeze_links(cast: Cast, chance: random.Random) -> str | None:
+    """They stay open, and nothing passes any more."""
+    with cast.borrowed("link", chance=chance) as name:
+        return name and f"{cast.proxy.freeze()} connections"
+
+
+def slow_links(cast: Cast, chance: random.Random) -> str | None:
+    with cast.borrowed("link", chance=chance) as name:
+        if name is None:
+            return None
+        seconds = chance.uniform(0.005, 0.1)
+        cast.proxy.watch(Delay(CLIENT, 1, seconds), Delay(SERVER, 1, seconds))
+        _rest(chance.uniform(1, 3))
+        cast.proxy.watch()
+        return f"{seconds * 1000:.0f} ms each way"
 
 
 def lock_table(cast: Cast, chance: random.Random) -> str | None:
