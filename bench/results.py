@@ -45,7 +45,7 @@ invariants' checker looked at every job of its database, and found nothing, or t
 """
 
 # These have a page of their own.
-FAULTS = ("faults", "kills")
+FAULTS = ("faults", "every_message", "kills")
 _FAULTS_HEAD = """\
 # Faults
 

@@ -11,17 +11,21 @@ To replay what failed: `hold(stage, OPERATIONS["ack"], Point(SERVER, 3, True, Fa
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from faults.harness.proxy import Cut, Watch
 from faults.harness.stage import Stage, counted, stage
+from faults.harness.wire import CLIENT, SERVER
 from support.database import Databases
 from support.waiting import until
 
 from sql import checks
 
 Operation = Callable[[Stage], Iterator[None]]
+OneIn = Mapping[str, int]
+
+ALL: OneIn = {CLIENT: 1, SERVER: 1}
 
 _QUIET_SECONDS = 0.02
 
@@ -40,13 +44,13 @@ def dry_run(stage: Stage, operation: Operation) -> Watch:
     return _play(stage, operation, stage.proxy.watch)
 
 
-def points_of(seen: Collection[tuple[str, str]], *, thorough: bool = False, one_in: int = 1) -> list[Point]:
-    """Every message of both sides, or one in so many, before and after; with FIN and RST in turn, or if `thorough` with
+def points_of(seen: Collection[tuple[str, str]], *, thorough: bool = False, one_in: OneIn = ALL) -> list[Point]:
+    """Every message of each side, or one in so many, before and after; with FIN and RST in turn, or if `thorough` with
     each.
     """
     found = []
     for sender, count in Counter(sender for sender, _ in seen).items():
-        for message in range(1, count + 1, one_in):
+        for message in range(1, count + 1, one_in[sender]):
             for after in (False, True):
                 ends = (False, True) if thorough else ((message + after) % 2 == 1,)
                 found += [Point(sender, message, after, reset) for reset in ends]
@@ -59,7 +63,7 @@ def hold(stage: Stage, operation: Operation, point: Point) -> None:
 
 
 def measure(
-    stage: Stage, name: str, operation: Operation, *, thorough: bool = False, one_in: int = 1
+    stage: Stage, name: str, operation: Operation, *, thorough: bool = False, one_in: OneIn = ALL
 ) -> dict[str, Any]:
     """How many points the operation has and at how many of them it held; `failed` are the others, with the error."""
     failed = []

@@ -20,8 +20,10 @@ from app.settings import AppSettings
 from sql import jobs
 from sql.errors import SchemaMissing, Unavailable
 from sql.rows import Claimed, Job
+from workerpool import metrics
 from workerpool.board import WORKER, Board
 from workerpool.duties import Duty
+from workerpool.duties.reconcile import Reconcile
 from workerpool.kinds import registry
 from workerpool.lanes import Lane
 from workerpool.outcomes import Outcome
@@ -181,6 +183,9 @@ class PoolWorker:
         self.settlement = self.worker._settlement
         self._lane = Lane("default", kinds.runnable(), self.settlement.claim)
         self.worker.check_schema()
+        self._steward = Reconcile(self.board)
+        self._steward.run(stage.admin)
+        self._refused = _settles_refused()
 
     def claim(self) -> list[Claimed]:
         """What is due, at most ten, as the loop does it."""
@@ -190,6 +195,19 @@ class PoolWorker:
         """Runs the batch's job `index` to this outcome."""
         self.cell.start(index, now=time.monotonic(), kill_at=0.0)
         self.settlement.settle(index, job, outcome, ended=time.monotonic(), **more)
+
+    def glance(self) -> None:
+        """The steward's next look, which reads all that runs only if the board gives a reason."""
+        self._steward.run(self.stage.admin)
+
+    def assert_rid_of_all(self) -> None:
+        """Nothing is left on the board, and no settle was taken for one that came too late."""
+        assert not self.cell.holds
+        assert _settles_refused() == self._refused
+
+
+def _settles_refused() -> float:
+    return float(metrics.settles_refused._value.get())
 
 
 @cache

@@ -9,7 +9,6 @@ from support.work import register
 from sql import jobs, leases, stats, workers
 from sql.leases import Lease
 from sql.rows import Claimed
-from workerpool.duties.reconcile import Reconcile
 from workerpool.kinds import registry, requests
 from workerpool.kinds.requests import Prepared
 from workerpool.outcomes import Cancelled, Dead, Outcome, Released, Retry, Succeeded
@@ -75,7 +74,7 @@ def ack_and_claim(stage: Stage, *, again: bool = False) -> Iterator[None]:
 def _nothing_is_stranded(stage: Stage, worker: PoolWorker, claimed: list[Claimed], wanted: list[str]) -> None:
     """What was claimed is on the board, and the steward gives back what was taken by a claim nobody heard of."""
     held = [job.id for job in claimed]
-    Reconcile(worker.board).run(stage.admin)
+    worker.glance()
     assert stage.ids("running") == sorted(held)
     rest = sorted(set(wanted) - set(held))
     assert stage.ids("ready") == rest
@@ -86,7 +85,7 @@ def _nothing_is_stranded(stage: Stage, worker: PoolWorker, claimed: list[Claimed
         worker.settle(index, job, Succeeded())
     worker.settlement.flush()
     assert stage.facts(*held) == [("succeeded", 1, None)] * len(held)
-    assert not worker.cell.holds
+    worker.assert_rid_of_all()
 
 
 def _claimed(stage: Stage, worker: PoolWorker, count: int) -> list[Claimed]:
@@ -119,7 +118,7 @@ def ack(stage: Stage, *, again: bool = False) -> Iterator[None]:
     yield
     assert stage.facts(*[job.id for job in batch]) == [("succeeded", 1, None)] * 3
     assert [stage.job(job.id).result for job in batch] == ["0", "1", "2"]
-    assert not worker.cell.holds
+    worker.assert_rid_of_all()
 
 
 def _settle(outcome: Callable[[], Outcome], status: str, attempts: int, error: str | None) -> Callable[..., object]:
@@ -133,7 +132,7 @@ def _settle(outcome: Callable[[], Outcome], status: str, attempts: int, error: s
         yield
         assert stage.facts(job.id) == [(status, attempts, error)]
         assert len(stage.ids("failures")) == (error is not None)
-        assert not worker.cell.holds
+        worker.assert_rid_of_all()
 
     return operation
 
@@ -149,7 +148,7 @@ def _settle_with_follow_ups(outcome: Outcome, status: str, error: str | None) ->
         follow_ups = [job_id for job_id in stage.ids() if job_id != job.id]
         assert [stage.job(job_id).kind for job_id in follow_ups] == [_FOLLOWS] * 2
         assert len(stage.ids("failures")) == (error is not None)
-        assert not worker.cell.holds
+        worker.assert_rid_of_all()
 
     return operation
 
