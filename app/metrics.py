@@ -22,10 +22,12 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+import sql.checks
 import sql.stats
 from app.counts import Counted, Counts
 from sql.connection import Connection
 from sql.errors import StorageError
+from sql.rows import SnapshotHolder
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 # The client chooses queue names; what it may fill our memory with is bounded.
 _MOST_QUEUES = 1000
 _OTHER = "(other)"
+# Ordinary statements end sooner, and their holders' names would each make a series.
+_HELD_SECONDS = 5.0
+_HELD_TRANSACTIONS = 10_000
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _slot: str | None = None
@@ -126,8 +131,11 @@ class _Tables(Collector):
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("database_up", "Whether the tables could be read for this scrape.")
         counted = None
+        holders: list[SnapshotHolder] = []
         try:
-            counted = self._counts.read(self._connect())
+            conn = self._connect()
+            counted = self._counts.read(conn)
+            holders = sql.checks.snapshot_holders(conn)
             up.add_metric([], 1.0)
         except StorageError as error:
             log.warning("metrics without the tables' gauges: %s", error)
@@ -135,6 +143,7 @@ class _Tables(Collector):
         yield up
         if counted is not None:
             yield from _gauges(counted)
+        yield from _held(holders)
 
 
 def _gauges(counted: Counted) -> Iterator[Metric]:
@@ -151,3 +160,25 @@ def _gauges(counted: Counted) -> Iterator[Metric]:
     leased = sum(queue.leased for queue in counted.queues)
     yield GaugeMetricFamily("inflight_leases", "Jobs leased over HTTP now.", leased)
     yield GaugeMetricFamily("queue_depth_age_seconds", "How long ago the three above were counted.", counted.age)
+
+
+def _held(holders: list[SnapshotHolder]) -> Iterator[Metric]:
+    """Of each gauge the one that has the most, if any has enough; nobody can invent series faster than that."""
+    seconds = GaugeMetricFamily(
+        "oldest_snapshot_seconds", "How long dead rows have been kept from removal.", labels=["application"]
+    )
+    oldest = max(holders, key=lambda holder: holder.seconds or 0.0, default=None)
+    if oldest is not None and (oldest.seconds or 0.0) >= _HELD_SECONDS:
+        seconds.add_metric([_called(oldest)], oldest.seconds or 0.0)
+    yield seconds
+    transactions = GaugeMetricFamily(
+        "oldest_snapshot_transactions", "The same in transactions.", labels=["application"]
+    )
+    oldest = max(holders, key=lambda holder: holder.transactions, default=None)
+    if oldest is not None and oldest.transactions >= _HELD_TRANSACTIONS:
+        transactions.add_metric([_called(oldest)], oldest.transactions)
+    yield transactions
+
+
+def _called(holder: SnapshotHolder) -> str:
+    return holder.application if holder.what == "session" else f"{holder.what} {holder.application or holder.name}"

@@ -1,6 +1,7 @@
 """Hints: work came. They may be lost without harm, since every pool also polls."""
 
 from sql.connection import Connection
+from sql.errors import Unavailable
 from sql.statements import load
 
 _SQL = load("hints")
@@ -12,5 +13,6 @@ def listen(conn: Connection) -> None:
 
 
 def hint(conn: Connection, count: int | str) -> None:
-    """Tells every pool that `count` jobs came."""
-    conn.execute(_SQL["hint"], count=str(count))
+    """Tells every pool that `count` jobs came. Raises Unavailable on a server that does not write any more."""
+    if not conn.execute(_SQL["hint"], count=str(count)):
+        raise Unavailable("the server has become read-only: whoever works has left it")

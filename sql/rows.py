@@ -128,3 +128,16 @@ class QueueAge(NamedTuple):
 
     queue: str
     seconds: float
+
+
+class SnapshotHolder(NamedTuple):
+    """Who keeps dead rows from being removed. `what`: session, standby, prepared transaction or replication slot;
+    `name`: the session's number, or what the others are called. `seconds` is None where since when is not ours to know.
+    """
+
+    what: str
+    name: str
+    application: str
+    owner: str
+    seconds: float | None
+    transactions: int

@@ -53,7 +53,7 @@ def database_problems(url: str) -> list[str]:
     except StorageError as error:
         return [f"DATABASE_URL: {error}"]
     try:
-        problems = checks.server(conn)
+        problems = checks.server(conn) + checks.snapshots(conn)
         found = status(conn)
         problems += found.problems
         if found.pending:

@@ -33,6 +33,39 @@ limit 100;
 select name, setting
 from pg_settings
 where name in (
-    'server_version_num', 'server_encoding', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only',
-    'idle_in_transaction_session_timeout', 'max_connections')
+    'server_version_num', 'server_encoding', 'fsync', 'full_page_writes', 'synchronous_commit',
+    'synchronous_standby_names', 'transaction_read_only', 'idle_in_transaction_session_timeout', 'max_connections')
 order by name;
+
+-- name: snapshots
+-- Who keeps vacuum from removing this database's dead rows, whoever has done so longest first: sessions with a snapshot or
+-- with writes of their own, standbys that report their queries, prepared transactions, slots. Since when a session of
+-- another role has, only members of pg_read_all_stats are told; for how many transactions, everybody. It takes as long as
+-- there are sessions, never as there are jobs.
+select holder.*
+from (
+    select
+        case when r.pid is null then 'session' else 'standby' end, a.pid::text, a.application_name,
+        coalesce(a.usename::text, ''), extract(epoch from clock_timestamp() - a.xact_start)::float8,
+        greatest(age(a.backend_xmin), age(a.backend_xid))
+    from pg_stat_activity as a
+    left join pg_stat_replication as r on r.pid = a.pid
+    where (a.datname = current_database() or r.pid is not null)
+        and (a.backend_xmin is not null or a.backend_xid is not null)
+        and a.pid <> pg_backend_pid()
+        and a.leader_pid is null
+        -- What vacuums holds up nobody else who does.
+        and not exists (select from pg_stat_progress_vacuum as v where v.pid = a.pid)
+    union all
+    select
+        'prepared transaction', gid, '', owner::text, extract(epoch from clock_timestamp() - prepared)::float8,
+        age(transaction)
+    from pg_prepared_xacts
+    where database = current_database()
+    union all
+    select 'replication slot', slot_name::text, '', '', null, age(xmin)
+    from pg_replication_slots
+    where xmin is not null
+) as holder (what, name, application, owner, seconds, transactions)
+order by transactions desc, seconds desc nulls last
+limit 100;

@@ -137,7 +137,8 @@ from settled;
 -- name: settled_before
 -- Of some leases, those already settled, with the state the job went to and the failure recorded: an unknown commit is
 -- sent again and must answer as before, and what a rescue wrote under the same fence must not be taken for it. A lease
--- that was followed by another and left no failure behind was released.
+-- that was followed by another and left no failure behind was released. The message changes nothing, and makes the answer
+-- wait for a synchronous standby like the first one should have: that one's wait may have been cancelled.
 select g.id::text, state.name, f.error, f.permanent
 from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as g (id, fence)
 left join windlass.failures as f on f.id = g.id and f.fence = g.fence
@@ -157,7 +158,8 @@ cross join lateral (
             where latest.fence > g.fence and f.error is null
         ))
 ) as state (name)
-where state.name is not null or f.error is not null;
+where (state.name is not null or f.error is not null)
+    and pg_logical_emit_message(true, 'windlass', 'settled before') is not null;
 
 -- name: report_progress
 -- Keeps a running job's latest progress.

@@ -10,11 +10,11 @@ import pytest
 from support.database import Databases, open_connection
 from support.server import Server
 from support.waiting import until
-from support.work import Meanwhile, add, claim, count, new_job
+from support.work import Meanwhile, add, claim, claim_one, count, new_job
 
 from app.services import bulk
 from app.services.jobs import Rules
-from sql import jobs, stats
+from sql import jobs, leases, stats
 from sql.connection import Connection
 from sql.errors import Unavailable, UnknownCommit
 from workerpool.kinds import registry
@@ -123,6 +123,21 @@ def test_the_replay_of_a_key_waits_like_the_first_request(admin: Connection, wri
     replay = waiting_write(admin, writer, lambda: jobs.enqueue(writer, keyed))
     set_standby(admin, "")
     assert replay.answer() == [(first.id, False, True)]
+
+
+def test_a_settle_sent_again_is_known_only_when_the_standby_has_the_first(
+    admin: Connection, writer: Connection
+) -> None:
+    add(writer)
+    lease = claim_one(writer)
+    set_standby(admin, "nobody")
+    settling = waiting_write(admin, writer, lambda: leases.ack(writer, None, [(lease, None)]))
+    cancel(admin, settling)
+    with pytest.raises(UnknownCommit):
+        settling.answer()
+    again = waiting_write(admin, writer, lambda: leases.settled_before(writer, [lease]))
+    set_standby(admin, "")
+    assert again.answer()[lease.id].state == "succeeded"
 
 
 def test_what_writes_nothing_waits_for_nobody(admin: Connection, writer: Connection) -> None:

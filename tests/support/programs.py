@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support import memory_group
+from support import disks, memory_group
 
 # Servers live in sbin, which an ordinary user's PATH leaves out.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
@@ -37,6 +37,7 @@ BY_MARKER = {
 RIGHTS = {
     "needs_root": (lambda: os.geteuid() == 0, "not run as root"),
     "needs_memory_group": (memory_group.available, "no memory control group can be made here"),
+    "needs_mounts": (disks.available, "no file system can be mounted here"),
 }
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 
 from sql import hints
 from sql.connection import Connection
+from sql.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,13 @@ class Wake:
         """
         hints.listen(conn)
         proof = f"proof {secrets.token_hex(8)}"
-        with closing(connect()) as other:
-            hints.hint(other, proof)
+        try:
+            with closing(connect()) as other:
+                hints.hint(other, proof)
+        except StorageError as error:
+            # A steward without hints does all else: one that waited for them would let the pool's leases end.
+            log.warning("polling only until hints can be sent: %s", error)
+            return
         give_up_at = time.monotonic() + _PROOF_SECONDS
         while (left := give_up_at - time.monotonic()) > 0:
             select.select([conn.fileno()], [], [], left)

@@ -3,4 +3,7 @@ from a seed, and a checker that holds the four against each other. `storm.storm`
 
 Beside it `proxy`, which harms connections at a chosen message, and `points`, which cuts each operation at each of its
 own.
+
+And what is done to PostgreSQL itself: `restarts`, `held`, `deafness`, `failover`, `power`, `small_server`, each fault a
+function of a `service` and a number of rounds that answers figures.
 """

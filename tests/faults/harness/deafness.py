@@ -1,0 +1,94 @@
+"""Notifications that cannot be sent, and a listener that does not hear: hints may be lost, and work goes on."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from faults.harness.clients import AGAIN_SECONDS, accept_more
+from faults.harness.held import ran_after
+from faults.harness.service import Service
+from support.database import open_connection
+from support.waiting import until
+
+from sql import jobs
+
+_JOB = jobs.NewJob(queue="default", kind="note", priority=0, max_attempts=50, timeout_seconds=60, payload="{}")
+_BEAT = "select max(heartbeat_at) from windlass.workers where lost_at is null"
+
+
+def notifications(service: Service) -> dict[str, Any]:
+    """A listener that never comes to read keeps the queue of notifications full: each NOTIFY fails.
+
+    A steward is killed meanwhile, so that another has to begin in that state. PostgreSQL 17 or newer; the server is
+    restarted for a queue that is soon full.
+    """
+    server = service.server
+    server.crash()
+    server.start(max_notify_queue_pages=64)
+    with _deaf_listener(service.url):
+        began, beaten = time.monotonic(), server.ask(_BEAT)
+        os.kill(service.pool.steward(), signal.SIGKILL)
+        with service.load() as clients:
+            accept_more(clients, 200)
+            ran = ran_after(service, began)
+            # The pool's leases go on.
+            until(lambda: server.ask(_BEAT) > beaten, AGAIN_SECONDS, "the new steward beats")
+    service.count_exits()
+    return {"ran_after_seconds": round(ran - began, 3), **service.verdict()}
+
+
+@contextmanager
+def _deaf_listener(url: str) -> Iterator[None]:
+    """Until the block ends notifications cannot be sent any more."""
+    deaf, sender = psycopg2.connect(url), psycopg2.connect(url)
+    try:
+        for each in (deaf, sender):
+            each.autocommit = True
+        deaf.cursor().execute("listen windlass_ready")
+        # In a transaction it is told of nothing.
+        deaf.cursor().execute("begin")
+        deaf.cursor().execute("select 1")
+        with contextlib.suppress(psycopg2.errors.ProgramLimitExceeded):
+            while True:
+                sender.cursor().execute(
+                    "select pg_notify('nobody', repeat('x', 4000) || n) from generate_series(1, 100) as n"
+                )
+        # What is smaller may still have fitted in.
+        with contextlib.suppress(psycopg2.errors.ProgramLimitExceeded):
+            while True:
+                sender.cursor().execute("notify nobody, 'x'")
+        yield
+    finally:
+        deaf.close()
+        sender.close()
+
+
+def stuck_listener(service: Service, seconds: float = 3.0) -> dict[str, Any]:
+    """The server's process of the steward's session stands still for `seconds`: nobody hears hints, and all goes on."""
+    conn = open_connection(service.url)
+    row = conn.fetch_one("select pid from pg_stat_activity where application_name = 'windlass steward'")
+    assert row is not None
+    waits = []
+    os.kill(row[0], signal.SIGSTOP)
+    try:
+        give_up_at = time.monotonic() + seconds
+        while time.monotonic() < give_up_at:
+            asked = time.monotonic()
+            job_id = jobs.enqueue(conn, [_JOB])[0].id
+            service.effects.wait_for("ran", job_id, seconds=AGAIN_SECONDS)
+            waits.append(time.monotonic() - asked)
+    finally:
+        os.kill(row[0], signal.SIGCONT)
+        conn.close()
+    service.others += len(waits)
+    return {
+        "stuck_seconds": seconds,
+        "jobs_meanwhile": len(waits),
+        "slowest_start_seconds": round(max(waits), 3),
+        **service.verdict(),
+    }

@@ -1,0 +1,50 @@
+"""The primary dies and its standby takes over: what a synchronous one was told is kept, and nobody is told more."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults.harness import failover
+from faults.harness.clients import sound
+from faults.harness.failover import Pair
+from faults.harness.service import Service
+
+FAILOVERS = 2
+
+
+@pytest.fixture(scope="module")
+def service_and_pair(module_folder: Path) -> Iterator[tuple[Service, Pair]]:
+    """One for all: each test leaves it as it was, and the verdict is over all that was ever enqueued."""
+    with failover.on_a_pair(module_folder) as made:
+        yield made
+
+
+def test_nothing_accepted_is_lost_when_a_synchronous_standby_takes_over(
+    service_and_pair: tuple[Service, Pair],
+) -> None:
+    figures = sound(failover.failovers(*service_and_pair, FAILOVERS))
+    print(figures)
+    assert figures["settled_on_the_old_primary"] == 0
+    assert figures["accepted_after_promotion_seconds_most"] < 5
+
+
+def test_an_asynchronous_standby_that_lags_loses_and_all_that_is_left_is_done(
+    service_and_pair: tuple[Service, Pair],
+) -> None:
+    figures = sound(failover.asynchronous_failovers(*service_and_pair, 1))
+    print(figures)
+    assert 0 < figures["lost_accepted"] < figures["told_accepted"]
+
+
+def test_a_commit_that_no_standby_has_is_never_answered_as_accepted(service_and_pair: tuple[Service, Pair]) -> None:
+    figures = sound(failover.silent_acknowledgements(*service_and_pair, rounds=1))
+    print(figures)
+    # The trap was there: who takes a commit without an error for one lost jobs.
+    assert figures["careless_lost"] > 0
+    assert figures["waits_cancelled"] > 0
+
+
+def test_a_primary_that_becomes_read_only_is_left_by_everybody(service_and_pair: tuple[Service, Pair]) -> None:
+    figures = sound(failover.switchover(*service_and_pair))
+    print(figures)
+    assert figures["accepted_after_promotion_seconds"] < 5
