@@ -66,6 +66,7 @@ class Pool:
                 start_new_session=True,
             )
         self._connection = open_connection(database_url)
+        self._over = False
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
@@ -179,7 +180,10 @@ class Pool:
         return self.ends(15)
 
     def end(self) -> None:
-        """Whatever the test did: nothing of the pool runs on, and pytest has its log to show."""
+        """Whatever the test did: nothing of the pool runs on, and pytest has its log to show. Once is enough."""
+        if self._over:
+            return
+        self._over = True
         for pid in self.everyone():
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -21,7 +21,8 @@ create table public.history (
     id uuid not null,
     fence bigint not null,
     worker_id bigint,
-    status text
+    status text,
+    session int not null default pg_backend_pid()
 );
 create function public.record_lease() returns trigger language plpgsql as $$
 begin
@@ -70,13 +71,18 @@ NEVER = (
 
 
 class Event(NamedTuple):
-    """One line of the history. `what`: claimed, left (the lease ended), ended or back (where the job went)."""
+    """One line of the history, written in a `session` of the server's; `by_worker`: the lease is a pool's.
+
+    `what`: claimed, left (the lease ended), ended or back (where the job went).
+    """
 
     at: float
     what: str
     id: str
     fence: int
     status: str | None
+    session: int
+    by_worker: bool
 
 
 def record(connection: Connection) -> None:
@@ -87,7 +93,8 @@ def record(connection: Connection) -> None:
 def read(connection: Connection) -> list[Event]:
     """All of it, in order."""
     rows = connection.fetch_all(
-        "select extract(epoch from at)::float8, what, id::text, fence, status from public.history order by n"
+        "select extract(epoch from at)::float8, what, id::text, fence, status, session, worker_id is not null"
+        " from public.history order by n"
     )
     return [Event(*row) for row in rows]
 
@@ -145,14 +152,20 @@ def faultless(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stale_settles(events: Iterable[Event]) -> int:
-    """Ends written under a fence that was not the job's latest."""
-    latest: dict[str, int] = defaultdict(int)
+    """Ends written under a fence that was not the job's latest, or by a worker that had lost the job to another.
+
+    The sessions of web processes serve every holder: what those were answered is held against the tables instead.
+    """
+    claims: dict[str, dict[int, int]] = defaultdict(dict)
     stale = 0
     for event in events:
+        sessions = claims[event.id]
         if event.what == "claimed":
-            latest[event.id] = max(latest[event.id], event.fence)
+            sessions[event.fence] = event.session if event.by_worker else 0
         elif event.what in ("ended", "back"):
-            stale += event.fence != latest[event.id]
+            latest = max(sessions, default=0)
+            lost_it = event.session in sessions.values() and event.session != sessions.get(latest)
+            stale += event.fence != latest or lost_it
     return stale
 
 
