@@ -1,14 +1,15 @@
 """The server, the databases and the programs the tests run with, and what pytest says of them at the end."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import programs
+from support import pgbouncer, programs
 from support.database import Databases, open_connection
-from support.server import Server, embedded, find_server
+from support.server import Server, embedded, find_server, through_pgbouncer
 
 from sql import checks
 from sql.connection import Connection
@@ -29,11 +30,13 @@ def server_url(pytestconfig: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def databases(server_url: str, pytestconfig: pytest.Config) -> Iterator[Databases]:
     """Makes databases on the server of this run."""
-    made = Databases(server_url)
-    if _SERVER in pytestconfig.stash:
-        pytestconfig.stash[_SERVER_LINE] = f"PostgreSQL {made.version} ({pytestconfig.stash[_SERVER].found})"
-    yield made
-    made.close()
+    with contextlib.ExitStack() as pooler:
+        through = pooler.enter_context(pgbouncer.pooled_server(server_url)) if through_pgbouncer() else None
+        made = Databases(server_url, through)
+        if _SERVER in pytestconfig.stash:
+            pytestconfig.stash[_SERVER_LINE] = _line(made, pytestconfig.stash[_SERVER])
+        yield made
+        made.close()
 
 
 @pytest.fixture
@@ -102,6 +105,11 @@ def postgres15_url(databases15: Databases) -> Iterator[str]:
         _check_states(url)
 
 
+def _line(databases: Databases, server: Server) -> str:
+    way = ", through PgBouncer in transaction mode" if through_pgbouncer() else ""
+    return f"PostgreSQL {databases.version} ({server.found}{way})"
+
+
 def _check_states(url: str) -> None:
     connection = open_connection(url)
     try:
@@ -109,6 +117,11 @@ def _check_states(url: str) -> None:
     finally:
         connection.close()
     assert not problems, "the test left jobs in no or several states"
+
+
+def _split_by_pooler(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    cannot = [item for item in items if item.nodeid.removeprefix("tests/").startswith(tuple(pgbouncer.LEFT_OUT))]
+    return [item for item in items if item not in cannot], cannot
 
 
 def _server(config: pytest.Config) -> Server:
@@ -126,6 +139,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests whose program is absent are left out, or an error where all must run."""
     items[:], left_out = programs.split_by_presence(items)
+    if through_pgbouncer():
+        items[:], left_out["a pooler"] = _split_by_pooler(items)
     absent = [programs.reason(marker) for marker in left_out if marker in programs.BY_MARKER]
     if absent and os.environ.get("WINDLASS_TEST_ALL"):
         raise pytest.UsageError(f"WINDLASS_TEST_ALL is set, and {', '.join(absent)}")
@@ -143,7 +158,7 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["server_url"] = server.url
     if _SERVER_LINE not in node.config.stash:
         databases = Databases(server.url)
-        node.config.stash[_SERVER_LINE] = f"PostgreSQL {databases.version} ({server.found})"
+        node.config.stash[_SERVER_LINE] = _line(databases, server)
         databases.close()
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workerpool.outcomes import Cancelled
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sql.rows import Claimed
 
 
@@ -39,7 +38,7 @@ class Context:
     interrupted.
     """
 
-    __slots__ = ("_claimed", "_enqueue", "_is_cancelled", "_queue", "_report", "deadline")
+    __slots__ = ("_claimed", "_claimed_at", "_enqueue", "_is_cancelled", "_queue", "_report", "deadline")
 
     def __init__(
         self,
@@ -49,9 +48,11 @@ class Context:
         is_cancelled: Callable[[], bool],
         report: Callable[[Claimed, Any], None],
         enqueue: Callable[[Mapping[str, Any]], None],
+        claimed_at: float,
     ) -> None:
         self.deadline = deadline
         self._claimed = claimed
+        self._claimed_at = claimed_at
         self._queue = queue
         self._is_cancelled = is_cancelled
         self._report = report
@@ -76,6 +77,12 @@ class Context:
     def remaining(self) -> float:
         """Seconds until the deadline; 0 when it has passed."""
         return max(0.0, self.deadline - time.monotonic())
+
+    def now(self) -> datetime:
+        """The time by the database's clock, in UTC, to within the claim's round trip: our own may be wrong."""
+        claimed = self._claimed
+        since_due = claimed.waited_seconds + time.monotonic() - self._claimed_at
+        return datetime.fromisoformat(claimed.run_at).astimezone(UTC) + timedelta(seconds=since_due)
 
     def check_cancelled(self) -> None:
         """Call between steps. Reads shared memory only, so it is cheap enough for an inner loop.

@@ -52,15 +52,15 @@ class Execution:
         self._is_cancelled = is_cancelled
         self._report = report
 
-    def run(self, job: Claimed, queue: str, began: float, deadline: float) -> Ending:
+    def run(self, job: Claimed, queue: str, began: float, deadline: float, claimed_at: float) -> Ending:
         """Runs `job` to its end. Only errors of our own come out as exceptions.
 
-        `began` and `deadline` are readings of `time.monotonic()`.
+        The three times are readings of `time.monotonic()`.
         """
         kind = self._registry.get(job.kind)
         assert kind.handler is not None
         follow_ups = FollowUps(self._registry, self._timeout_seconds)
-        context = Context(job, queue, deadline, self._is_cancelled, self._report, follow_ups.add)
+        context = Context(job, queue, deadline, self._is_cancelled, self._report, follow_ups.add, claimed_at)
         try:
             try:
                 self._interrupts.arm(deadline, began)

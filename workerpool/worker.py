@@ -49,6 +49,7 @@ class Worker:
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._wears = settings.worker_max_jobs is not None or settings.worker_max_rss_mb is not None
         self._ran = 0
+        self._claimed_at = 0.0
         self._session = Session(
             settings.database_url,
             f"windlass worker {cell.slot}",
@@ -171,6 +172,7 @@ class Worker:
         try:
             claimed = self._session.run(claim, unless=self._leaving)
             if claimed:
+                self._claimed_at = time.monotonic()
                 cell.begin([(job.id, job.fence) for job in claimed])
         finally:
             cell.claiming = False
@@ -202,7 +204,7 @@ class Worker:
         if not self._cell.start(index, now=began, kill_at=deadline + KILL_AFTER_SECONDS):
             # It was revoked: the steward gives it back.
             return
-        outcome, follow_ups = self._execution.run(job, queue, began, deadline)
+        outcome, follow_ups = self._execution.run(job, queue, began, deadline, self._claimed_at)
         ended = time.monotonic()
         seconds = ended - began
         self._tally.ran(job.kind, job.waited_seconds, seconds)

@@ -1,4 +1,4 @@
-"""Pools for the tests of this folder, and places for servers."""
+"""Pools for the tests of this folder, arenas for its faults, and places for servers."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,10 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from faults.harness.arena import Arena
 from support.pool_fixtures import effects, shared, start_pool
 from support.server import reachable_folder
 
-__all__ = ["effects", "folder", "module_folder", "shared", "start_pool"]
+__all__ = ["arena", "effects", "folder", "module_folder", "shared", "start_pool"]
+
+
+@pytest.fixture
+def arena(database_url: str, tmp_path: Path) -> Iterator[Arena]:
+    """The test's database, and all that the fault starts on it."""
+    with Arena(database_url, tmp_path) as arena:
+        yield arena
 
 
 @pytest.fixture

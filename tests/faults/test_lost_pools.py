@@ -46,9 +46,9 @@ def test_a_killed_steward_is_replaced_and_leases_go_on(
     job_id = put_one(connection, "gate", {"looks": True})
     began = effects.wait_for("began", job_id)
     while time.monotonic() - began.at < 2 * lease:
-        heard = pool.said("hears the hints")
+        heard = pool.stewards()
         os.kill(pool.steward(), signal.SIGKILL)
-        until(lambda heard=heard: pool.said("hears the hints") > heard, message="a new steward is at work")
+        until(lambda heard=heard: pool.stewards() > heard, message="a new steward is at work")
     effects.open_gate(job_id)
     job = ended(connection, job_id)
     assert (job.status, job.attempts) == ("succeeded", 1)
@@ -61,7 +61,7 @@ def test_a_steward_that_hangs_is_replaced(start_pool: StartPool, connection: Con
     hung = pool.steward()
     os.kill(hung, signal.SIGSTOP)
     until(lambda: hung not in pool.everyone(), 12, "the supervisor kills it")
-    until(lambda: pool.said("hears the hints") == 2, message="another is at work")
+    until(lambda: pool.stewards() == 2, message="another is at work")
     effects.wait_for("ran", put_one(connection, "note"))
 
 

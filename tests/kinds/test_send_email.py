@@ -1,10 +1,12 @@
 """send_email against a real SMTP server: what arrives, what each answer of the server leads to."""
 
 import base64
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from support.handlers import JOB_ID, a_run
+from support.handlers import JOB_CREATED_AT, JOB_ID, a_run
 from support.smtp_sink import SmtpSink
 
 from workerpool.kinds.registry import load
@@ -20,7 +22,8 @@ def settings(sink: SmtpSink, form: str = "smtp://127.0.0.1:{port}") -> KindSetti
 
 
 def deliver(sink: SmtpSink, form: str = "smtp://127.0.0.1:{port}", /, **more: Any) -> dict[str, Any]:
-    run = {name: more.pop(name) for name in ("attempt", "max_attempts", "is_cancelled") if name in more}
+    of_the_run = ("attempt", "max_attempts", "is_cancelled", "waited_seconds")
+    run = {name: more.pop(name) for name in of_the_run if name in more}
     payload = load().check("send_email", {**MAIL, **more})
     return send(payload, a_run(**run).context, settings(sink, form))
 
@@ -41,6 +44,15 @@ def test_one_message_arrives_with_the_headers_it_should_have_and_no_others() -> 
     )
     assert message.get_content() == "Text\r\n"
     assert result == {"message_id": result["message_id"], "accepted": ["ann@example.org"], "refused": {}}
+
+
+def test_the_date_is_by_the_databases_clock() -> None:
+    with SmtpSink() as sink:
+        deliver(sink, waited_seconds=60.0)
+    [received] = sink.received
+    assert parsedate_to_datetime(received.message["Date"]) - datetime.fromisoformat(JOB_CREATED_AT) == timedelta(
+        minutes=1
+    )
 
 
 def test_the_handler_takes_the_server_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

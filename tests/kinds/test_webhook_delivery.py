@@ -69,6 +69,14 @@ def test_the_body_arrives_signed_and_both_verifiers_accept_it() -> None:
     assert result["status"] == 204
 
 
+def test_the_timestamp_is_by_the_databases_clock() -> None:
+    with Receiver() as receiver:
+        post(receiver, run={"waited_seconds": 60.0})
+    [request] = receiver.requests
+    due = datetime.fromisoformat(JOB_CREATED_AT).timestamp()
+    assert 60 <= int(request.headers["webhook-timestamp"]) - due <= 62
+
+
 def test_the_specifications_own_example_is_reproduced() -> None:
     """The vector published with the reference libraries."""
     headers = signed(

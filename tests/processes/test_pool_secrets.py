@@ -52,7 +52,7 @@ def test_no_secret_payload_result_or_error_text_reaches_log_or_metrics(
     assert CANARY in (look(connection, failed).last_error or ""), "people who may read the job see it there"
     assert look(connection, refused).last_error == "the result cannot be stored: the database refuses a value (23514)"
     connection.execute(HANG_UP)
-    until(lambda: pool.said("hears the hints") > 1, message="the steward is back")
+    until(lambda: pool.stewards() > 1, message="the steward is back")
     page = pool.page()
     assert pool.stop() == 0
     assert "Traceback" in pool.log, "nothing of ours failed, so nothing was proved"

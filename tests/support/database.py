@@ -14,12 +14,24 @@ from sql.migrate import migrate
 _URL = re.compile(r"(postgres(?:ql)?://[^/?]*)(?:/[^?]*)?(\?.*)?")
 
 
-class Databases:
-    """Makes and drops databases on the server at `url`, whose user may create databases."""
+# What connections behind a pooler cannot ask for at their start, as sql/roles.sql has it for a role.
+_LIMITS = """
+alter database {0} set statement_timeout = '5s';
+alter database {0} set lock_timeout = '5s';
+alter database {0} set idle_in_transaction_session_timeout = '20s';
+alter database {0} set jit = off
+"""
 
-    def __init__(self, url: str) -> None:
+
+class Databases:
+    """Makes and drops databases on the server at `url`, whose user may create databases.
+
+    `through` is the URL of a pooler by which those with a schema are to be reached.
+    """
+
+    def __init__(self, url: str, through: str | None = None) -> None:
         assert _URL.fullmatch(url), "the server must be given as a postgresql:// URL"
-        self._url = url
+        self._url, self._through = url, through
         self._admin = psycopg2.connect(url)
         self._admin.autocommit = True
         self._template = ""
@@ -37,7 +49,9 @@ class Databases:
             migrate(self.url_of(self._template), log=lambda _: None)
         name = self._create(self._template)
         try:
-            yield self.url_of(name)
+            if self._through:
+                self._run(_LIMITS, name)
+            yield self.url_of(name, self._through)
         finally:
             self._drop(name)
 
@@ -50,9 +64,9 @@ class Databases:
         finally:
             self._drop(name)
 
-    def url_of(self, name: str) -> str:
-        """The server's URL with another database."""
-        parts = _URL.fullmatch(self._url)
+    def url_of(self, name: str, through: str | None = None) -> str:
+        """The server's URL, or a pooler's, with another database."""
+        parts = _URL.fullmatch(through or self._url)
         assert parts is not None
         return f"{parts[1]}/{name}{parts[2] or ''}"
 

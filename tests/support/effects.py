@@ -19,7 +19,9 @@ VARIABLE = "WINDLASS_TEST_EFFECTS"
 
 @dataclass(frozen=True)
 class Effect:
-    """One thing a handler did. `at` is `time.monotonic()`, which all processes of a machine share."""
+    """One thing a handler did. `at` is `time.monotonic()`, which all processes of a machine share; `looked` is what the
+    worker read there just before it looked whether its lease holds and started the job.
+    """
 
     what: str
     job: str
@@ -27,6 +29,7 @@ class Effect:
     fence: int
     pid: int
     at: float
+    looked: float
 
 
 class Effects:
@@ -45,7 +48,8 @@ class Effects:
     def note(self, context: Context, what: str) -> None:
         """In a handler: one effect more."""
         job = context.job
-        line = json.dumps([what, job.id, job.attempt, job.fence, os.getpid(), time.monotonic()]) + "\n"
+        looked = context.deadline - context._claimed.timeout_seconds
+        line = json.dumps([what, job.id, job.attempt, job.fence, os.getpid(), time.monotonic(), looked]) + "\n"
         log = os.open(self.folder / "log", os.O_WRONLY | os.O_APPEND)
         os.write(log, line.encode())
         os.close(log)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sql.rows import Claimed
@@ -29,11 +30,17 @@ def a_run(
     seconds: float = 30.0,
     is_cancelled: Callable[[], bool] = lambda: False,
     fence: int = 7,
+    waited_seconds: float | None = None,
+    run_at: str = JOB_CREATED_AT,
 ) -> Run:
-    """A run of one job with `seconds` until its deadline."""
+    """A run of one job with `seconds` until its deadline, claimed now; `waited_seconds` since it was due, by default so
+    many that the database's clock says the same as this machine's.
+    """
     reports: list[Any] = []
     enqueued: list[Mapping[str, Any]] = []
-    job = Claimed(JOB_ID, "a-kind", "{}", attempt, fence, max_attempts, 30, 0.0, JOB_CREATED_AT, 0)
+    if waited_seconds is None:
+        waited_seconds = time.time() - datetime.fromisoformat(JOB_CREATED_AT).timestamp()
+    job = Claimed(JOB_ID, "a-kind", "{}", attempt, fence, max_attempts, 30, waited_seconds, run_at, 0)
     context = Context(
         job,
         "default",
@@ -41,5 +48,6 @@ def a_run(
         is_cancelled,
         lambda _, value: reports.append(value),
         enqueued.append,
+        time.monotonic(),
     )
     return Run(context, reports, enqueued)

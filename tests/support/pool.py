@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from support.waiting import until
 
 class Pool:
     """Started with the given settings (variables in lower case), by default with the kinds of `fault_kinds`. With a
-    `program`, a file that calls `workerpool.run`, it is that which is started.
+    `program`, a file that calls `workerpool.run`, it is that which is started; `within` is a command that becomes it.
 
     `folder` gets its log and its metric files; `effects` is where its handlers write.
     """
@@ -33,6 +34,7 @@ class Pool:
         /,
         *,
         program: Path | None = None,
+        within: Sequence[str] = (),
         **settings: object,
     ) -> None:
         self.folder, self.effects = folder, effects
@@ -54,7 +56,7 @@ class Pool:
         self.workers_wanted = int(environ["WORKER_PROCESSES"])
         with open(folder / "log", "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *(["-m", "workerpool"] if program is None else [program])],
+                [*within, sys.executable, *(["-m", "workerpool"] if program is None else [program])],
                 cwd=folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -64,6 +66,7 @@ class Pool:
                 start_new_session=True,
             )
         self._connection = open_connection(database_url)
+        self._over = False
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
@@ -115,6 +118,10 @@ class Pool:
     def _metrics_url(self) -> str:
         return until(lambda: re.findall(r"http://[\d.:]+/metrics", self.log), 10, "it says where its metrics are")[0]
 
+    def stewards(self) -> int:
+        """How many times a steward has begun its work."""
+        return self.said("hears the hints") + self.said("polling only")
+
     # -- who is there -------------------------------------------------------------------------------------------------
 
     def workers(self) -> list[int]:
@@ -132,10 +139,10 @@ class Pool:
         return {pid: identity for pid, identity in rows if pid in living}
 
     def ready(self, workers: int | None = None, seconds: float = 20.0) -> "Pool":
-        """Itself, once all its workers, or so many, are registered and its steward hears hints."""
+        """Itself, once all its workers, or so many, are registered and its steward knows whether it hears hints."""
         count = workers or self.workers_wanted
         until(lambda: self.ended or len(self.registered()) == count == len(self.workers()), seconds, f"{count} workers")
-        until(lambda: self.ended or self.said("hears the hints"), seconds, "the steward hears hints")
+        until(lambda: self.ended or self.stewards(), seconds, "the steward knows whether it hears hints")
         assert not self.ended, "the pool has ended"
         return self
 
@@ -173,7 +180,10 @@ class Pool:
         return self.ends(15)
 
     def end(self, *, show_log: bool = True) -> None:
-        """Whatever the test did: nothing of the pool runs on, and pytest has its log to show."""
+        """Whatever the test did: nothing of the pool runs on, and pytest has its log to show. Once is enough."""
+        if self._over:
+            return
+        self._over = True
         for pid in self.everyone():
             try:
                 os.kill(pid, signal.SIGKILL)

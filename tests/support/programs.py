@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support import disks, memory_group
+from support import disks, memory_group, network
 
 # Servers live in sbin, which an ordinary user's PATH leaves out.
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
@@ -32,12 +32,15 @@ BY_MARKER = {
     "needs_postgres15": Program("PostgreSQL 15", ("/usr/lib/postgresql/15/bin/postgres",)),
     "needs_strace": Program("strace", ("strace",)),
     "needs_pgbouncer": Program("PgBouncer", ("pgbouncer",)),
+    "needs_iproute2": Program("iproute2", ("ip",)),
+    "needs_c_compiler": Program("a C compiler", ("cc", "gcc")),
 }
 # Not programs: without these rights a test proves nothing, and whoever lacks them is no worse off for it.
 RIGHTS = {
     "needs_root": (lambda: os.geteuid() == 0, "not run as root"),
     "needs_memory_group": (memory_group.available, "no memory control group can be made here"),
     "needs_mounts": (disks.available, "no file system can be mounted here"),
+    "needs_network_namespace": (network.available, "no network namespace can be made here"),
 }
 
 
@@ -50,6 +53,8 @@ def path_of(marker: str) -> Path:
 
 def reason(marker: str) -> str:
     """Why tests with `marker` are left out."""
+    if marker == "a pooler":
+        return "what a pooler in transaction mode takes away, see support/pgbouncer.py"
     return RIGHTS[marker][1] if marker in RIGHTS else f"{BY_MARKER[marker].label} is not installed"
 
 

@@ -14,6 +14,11 @@ from sql.embedded import EmbeddedServer
 _CONTAINER_IMAGE = "postgres:18-alpine"
 
 
+def through_pgbouncer() -> bool:
+    """Whether all tests are to reach their databases through a pooler in transaction mode (`TEST_PGBOUNCER=1`)."""
+    return os.environ.get("TEST_PGBOUNCER") == "1"
+
+
 class Server(NamedTuple):
     """Its URL, how it was found, and how to be done with it."""
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ def free_port() -> int:
 
 
 class Web:
-    """gunicorn on a free port of this machine; `environ` is added to the test's own environment."""
+    """gunicorn on a free port of this machine; `environ` is added to the test's own environment.
+
+    `within` is a command that becomes it.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Web:
         database_url: str,
         arguments: tuple[str, ...] = (),
         port: int | None = None,
+        within: Sequence[str] = (),
         **environ: str,
     ) -> None:
         self.port = port or free_port()
@@ -44,7 +48,7 @@ class Web:
         self._concurrency = environ.get("WEB_CONCURRENCY", "1")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "python:app.server", *arguments, "app.wsgi:app"],
+                [*within, sys.executable, "-m", "gunicorn", "-c", "python:app.server", *arguments, "app.wsgi:app"],
                 cwd=ROOT,
                 env={
                     **os.environ,

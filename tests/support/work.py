@@ -9,6 +9,7 @@ from sql.connection import Connection
 from sql.jobs import NewJob
 from sql.leases import START, Lease, Pick
 from sql.rows import Claimed, Job
+from support.server import through_pgbouncer
 
 T = TypeVar("T")
 
@@ -172,11 +173,18 @@ class Meanwhile:
             self._error.append(error)
 
     def waits(self, watcher: Connection, event_type: str = "Lock") -> bool:
-        """Whether its backend is waiting now; `watcher` is another connection."""
+        """Whether its backend is waiting now; `watcher` is another connection.
+
+        Behind a pooler nobody knows which is its backend: one of this database is.
+        """
         row = watcher.fetch_one(
-            "select coalesce(wait_event_type, '') from pg_stat_activity where pid = %(pid)s", pid=self.backend
+            "select count(*) from pg_stat_activity where wait_event_type = %(event_type)s"
+            " and (pid = %(pid)s or %(pooled)s and datname = current_database() and backend_type = 'client backend')",
+            event_type=event_type,
+            pid=self.backend,
+            pooled=through_pgbouncer(),
         )
-        return row == (event_type,)
+        return row is not None and row[0] > 0
 
     def is_over(self) -> bool:
         """Whether it has come to its end."""

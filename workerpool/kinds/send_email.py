@@ -35,6 +35,7 @@ from workerpool.outcomes import Dead, Retry
 
 if TYPE_CHECKING:
     import smtplib
+    from datetime import datetime
 
 _LONGEST_SUBJECT: Final = 998
 # One answer of the server; the whole is bounded by the job's own deadline.
@@ -81,7 +82,7 @@ def send(payload: dict[str, Any], context: Context, settings: KindSettings) -> d
         raise Dead(
             "SMTP_URL is not set, so no mail can be sent: set it to a mail server, such as smtps://user:password@host"
         )
-    message = composed(payload, context.job.id, settings)
+    message = composed(payload, context.job.id, context.now(), settings)
     data = message.as_bytes()
     _insist_on_headers(data)
     context.check_cancelled()
@@ -105,11 +106,11 @@ def send(payload: dict[str, Any], context: Context, settings: KindSettings) -> d
     return {"message_id": str(message["Message-ID"]), **result}
 
 
-def composed(payload: dict[str, Any], job_id: str, settings: KindSettings) -> EmailMessage:
+def composed(payload: dict[str, Any], job_id: str, moment: datetime, settings: KindSettings) -> EmailMessage:
     """The message. Its headers are these and no others; addresses are re-built from their two checked halves."""
     from email.headerregistry import Address
     from email.policy import SMTP
-    from email.utils import formatdate
+    from email.utils import format_datetime
 
     def address(text: str) -> Address:
         local, _, domain = text.rpartition("@")
@@ -119,7 +120,7 @@ def composed(payload: dict[str, Any], job_id: str, settings: KindSettings) -> Em
     # Seven bits pass every server, whatever it announces.
     message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
     message["Message-ID"] = f"<{job_id}@{sender.rpartition('@')[2]}>"
-    message["Date"] = formatdate()
+    message["Date"] = format_datetime(moment)
     message["From"] = address(sender)
     message["To"] = tuple(map(address, payload["to"]))
     if payload.get("cc"):

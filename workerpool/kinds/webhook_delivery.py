@@ -1,8 +1,8 @@
 """`webhook_delivery`: an HTTP POST with a signature, as Standard Webhooks 1.0 (standardwebhooks.com) has it.
 
 `webhook-id` is the job's id and stays the same on every attempt, so a receiver recognises a repeated delivery;
-`webhook-timestamp` is the time of this attempt by this machine's clock, which must be right to within the
-receiver's tolerance (5 minutes is usual). The signature covers the exact bytes that are sent.
+`webhook-timestamp` is the time of this attempt by the database's clock: receivers refuse what is 5 minutes off, and
+this machine's own may be. The signature covers the exact bytes that are sent.
 
 Without `event` the JSON of `body` is sent as it is. With `event` it is wrapped as the specification recommends,
 `{"type": event, "timestamp": …, "data": body}`, so that the event's name is signed too; the timestamp is the job's
@@ -100,7 +100,7 @@ def deliver(payload: dict[str, Any], context: Context, settings: KindSettings, r
     body = content(payload, context.job.id)
     headers = {
         **(payload.get("headers") or {}),
-        **signed(context.job.id, body, settings.webhook_secrets, int(time.time())),
+        **signed(context.job.id, body, settings.webhook_secrets, int(context.now().timestamp())),
     }
     wanted = float(payload.get("timeout_seconds") or DEFAULT_TIMEOUT_SECONDS)
     seconds = max(0.0, min(wanted, context.remaining() - _MARGIN_SECONDS))

@@ -5,5 +5,6 @@ Beside it `proxy`, which harms connections at a chosen message, and `points`, wh
 own.
 
 And what is done to PostgreSQL itself: `restarts`, `held`, `deafness`, `failover`, `power`, `small_server`, each fault a
-function of a `service` and a number of rounds that answers figures.
+function of a `service` and a number of rounds that answers figures. To processes, links and clocks, in the same way, of
+an `arena`: `cuts`, `zombies`, `links`, `leaving`, `outside`, `clocks`, `holders`.
 """

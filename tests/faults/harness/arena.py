@@ -1,5 +1,6 @@
 """What a fault is let loose on: a database, and the real pools and web services that work on it."""
 
+import os
 import random
 import threading
 from collections.abc import Sequence
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from support.database import open_connection
-from support.effects import Effects
+from support.effects import VARIABLE, Effects
 from support.pool import Pool, start_pools
+from support.processes import ROOT
 from support.web import Web
 
 from sql.connection import Connection
@@ -33,17 +35,31 @@ class Arena:
         self._connections.append(open_connection(self.url))
         return self._connections[-1]
 
+    def unfinished(self) -> list[str]:
+        """Ids of the jobs that wait or run."""
+        rows = self.connection.fetch_all(
+            "select id::text from windlass.ready union all select id::text from windlass.running"
+        )
+        return [row[0] for row in rows]
+
     def pool(self, **settings: object) -> Pool:
         """One pool more; settings as variables in lower case."""
         pool: Pool = self._start_pool(**settings)
         return pool
 
-    def web(self, port: int | None = None, **environ: Any) -> Web:
+    def web(self, port: int | None = None, within: Sequence[str] = (), **environ: Any) -> Web:
         """One web service more, not waited for."""
         folder = self.folder / f"web{len(self._webs) + 1}"
         folder.mkdir()
-        environ = {"PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"), **environ}
-        self._webs.append(Web(folder, environ.pop("DATABASE_URL", self.url), (), port, **environ))
+        environ = {
+            "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+            # What the pools can run it accepts.
+            "KIND_MODULES": "support.fault_kinds",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            VARIABLE: str(self.effects.folder),
+            **environ,
+        }
+        self._webs.append(Web(folder, environ.pop("DATABASE_URL", self.url), (), port, within, **environ))
         return self._webs[-1]
 
     def __enter__(self) -> "Arena":
