@@ -151,6 +151,37 @@ def test_a_flood_of_unknown_tokens_asks_the_database_a_bounded_number_of_times_o
     assert UNKNOWN_PER_MINUTE <= asked == statuses.count(401) < UNKNOWN_PER_MINUTE + processes * threads
 
 
+def test_the_time_for_knowing_a_token_is_part_of_the_requests_own(
+    start_web: Callable[..., Web], connection: Connection, open_another: Callable[[], Connection]
+) -> None:
+    web = start_web(REQUIRE_TOKEN="1", WEB_THREADS="1")
+    assert status(web, made(connection, "read")) == 200
+    token = made(connection, "read")
+    answers: list[tuple[int, float]] = []
+
+    def ask() -> None:
+        began = time.monotonic()
+        answers.append((status(web, token), time.monotonic() - began))
+
+    waits = (
+        "select count(*) from pg_stat_activity where application_name = 'windlass-web' and wait_event_type = 'Lock'"
+        " and clock_timestamp() - query_start > %(seconds)s * interval '1 second'"
+    )
+    watcher, holder = open_another(), open_another()
+    asking = threading.Thread(target=ask)
+    with holder.transaction():
+        holder.execute("lock table windlass.jobs")
+        with connection.transaction():
+            connection.execute("lock table windlass.tokens")
+            asking.start()
+            until(lambda: watcher.fetch_one(waits, seconds=2.5) == (1,), message="it waits to know the token")
+        until(lambda: watcher.fetch_one(waits, seconds=0.1) == (1,), message="it waits for what it asks for")
+        asking.join(10)
+    ((answer, seconds),) = answers
+    assert answer == 503
+    assert seconds < 5
+
+
 def test_in_an_outage_nobody_is_called_unknown_and_nobody_let_in_for_longer_than_5_seconds(
     own_server: EmbeddedServer, tmp_path: Path
 ) -> None:
