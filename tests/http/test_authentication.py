@@ -160,6 +160,23 @@ def test_who_holds_a_token_that_is_over_is_told_why(
         assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_every_route_of_a_job_says_404_for_one_there_is_not_to_whom_it_lets_in(
+    make_app: Callable[..., flask.Flask], of_the_table: dict[str, str]
+) -> None:
+    app = make_app(require_token=True)
+    client = app.test_client()
+    bodies = {"fail": {"reason": "no"}, "heartbeat": {"extend_ms": 1000}}
+    routes = [each for each in operations(app) if "{job_id}" in each[1]]
+    assert len(routes) == 8
+    for method, path in routes:
+        (scope,) = asked_by(method, path)
+        body = {"json": bodies.get(path.rpartition("/")[2], {})} if method == "POST" else {}
+        for name in (scope, "admin"):
+            headers = {"Authorization": f"Bearer {of_the_table[f'only {name}']}"}
+            response = client.open(filled(app, method, path), method=method, headers=headers, **body)
+            assert UNKNOWN_JOB in check_error(response, "not_found")["message"]
+
+
 @pytest.fixture
 def guarded(make_app: Callable[..., flask.Flask]) -> FlaskClient:
     return make_app(**BOTH, max_body_bytes=1024).test_client()
