@@ -23,6 +23,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     from app.hints import HintSender
     from app.routes import admin, docs, jobs, leases, probes
     from app.services.jobs import Rules
+    from app.token_table import TokenTable
     from app.waiting import WaitingRoom
     from workerpool.kinds import registry
 
@@ -40,9 +41,10 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
 
     kinds = registry.load(settings.kind_modules)
     database = Database(settings.database_url)
-    gate = auth.Gate(settings)
+    gate = auth.Gate(settings, TokenTable(database))
     context.Context(
         settings=settings,
+        gate=gate,
         database=database,
         rules=Rules(kinds, settings.job_timeout_seconds),
         hints=HintSender(lambda: database.open("windlass-web-hints")),

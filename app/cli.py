@@ -18,6 +18,7 @@ from app.commands.jobs import jobs
 from app.commands.queues import pause, queues, resume
 from app.commands.remote.cli import remote
 from app.commands.roles import migrate, web, worker
+from app.commands.token import token
 from app.commands.up import up
 from sql import __version__
 
@@ -40,6 +41,8 @@ _COMMANDS = (
     pause,
     resume,
     dead,
+    # who may use it
+    token,
 )
 
 

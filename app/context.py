@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import flask
 
+from app.auth import Gate
 from app.counts import Counts
 from app.database import Database
 from app.hints import HintSender
@@ -16,11 +17,12 @@ _NAME = "windlass"
 
 @dataclass(frozen=True)
 class Context:
-    """Settings, the way to the database, the rules jobs are judged by, the sender of hints, the place of long polls,
-    and how many jobs there are.
+    """Settings, who may do what, the way to the database, the rules jobs are judged by, the sender of hints, the
+    place of long polls, and how many jobs there are.
     """
 
     settings: AppSettings
+    gate: Gate
     database: Database
     rules: Rules
     hints: HintSender

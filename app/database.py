@@ -38,8 +38,13 @@ class Database:
         self._watch = Watch()
 
     def connection(self) -> Connection:
-        """This thread's connection until `give_back`, reopened if the server hung up. Raises Unavailable."""
-        until = time.monotonic() + _REQUEST_SECONDS
+        """This thread's connection until `give_back`, reopened if the server hung up. Raises Unavailable.
+
+        However often a request borrows it, and for whatever, its time counts from the first.
+        """
+        until: float | None = getattr(self._local, "until", None)
+        if until is None:
+            until = self._local.until = time.monotonic() + _REQUEST_SECONDS
         kept: Connection | None = getattr(self._local, "kept", None)
         if kept is not None and not kept.usable:
             self.close()
@@ -50,7 +55,8 @@ class Database:
         return kept
 
     def give_back(self) -> None:
-        """The thread's request is over."""
+        """The thread's request is over, or needs nothing for a while: its time counts anew when it borrows again."""
+        self._local.until = None
         kept: Connection | None = getattr(self._local, "kept", None)
         if kept is not None:
             kept.needed_by = math.inf

@@ -9,7 +9,7 @@ lock the others out. So the limit bounds what bad tokens cost us; what keeps the
 import flask
 
 from app.addresses import client_address, client_key
-from app.auth import Gate, Level
+from app.auth import Gate
 from app.problems import RateLimited, Unauthorized
 from app.rate_table import RateTable
 from app.settings import AppSettings
@@ -25,16 +25,19 @@ class Limits:
         self._table = RateTable(limit) if limit is not None else None
 
     def check(self) -> None:
-        """Flask's `before_request`. Raises Unauthorized, Forbidden or RateLimited."""
+        """Flask's `before_request`. Raises Unauthorized, Forbidden or RateLimited, and Unavailable when it takes the
+        database to know a token.
+        """
         request = flask.request
         # Nobody else's word counts, so nobody else's is looked for.
         forwarded = request.headers.getlist("X-Forwarded-For") if self._trusted else ()
         address = client_address(request.remote_addr, forwarded, self._trusted)
         flask.g.client = str(address)
-        verdict = self._gate.judge(request)
+        flask.g.address = client_key(address)
+        verdict = self._gate.judge(request, flask.g.address)
         # Whoever watches us must not be shut out because clients ask too much: a probe let in is never limited.
-        if self._table is not None and (verdict.refusal is not None or verdict.asked is not Level.PROBE):
-            wait = self._table.spend(verdict.token.value.encode() if verdict.token else client_key(address))
+        if self._table is not None and (verdict.refusal is not None or verdict.asked):
+            wait = self._table.spend(verdict.bearer.client if verdict.bearer else flask.g.address)
             if wait:
                 raise RateLimited(self._sentence(verdict.refusal, wait), wait)
         if verdict.refusal is not None:

@@ -11,7 +11,7 @@ from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import Schema
 
 from app import errors, payload_shapes
-from app.auth import Gate, Level
+from app.auth import CLIENT, Gate, Scopes, scopes_of
 from app.parsing import parser
 from app.problems import STATUSES
 from app.schemas.answers import ErrorSchema
@@ -45,6 +45,11 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "const": "true"},
     },
     "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}},
+}
+_TOKENS = {
+    "ApiToken": "API_TOKEN: enqueue, read and work",
+    "AdminToken": "ADMIN_TOKEN: good for every route",
+    "Token": "A token of `windlass token create` that has the scope named, or admin",
 }
 _HEADERS_OF_ERROR = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 # What reading a body can end with, before the route's own rules.
@@ -114,10 +119,8 @@ def create_api(app: flask.Flask) -> Api:
     api.register_field(Clamped, "integer", None)
     for status in STATUSES.values():
         api.spec.components.response(_response_name(status), _error_response(status))
-    api.spec.components.security_scheme("ApiToken", {"type": "http", "scheme": "bearer", "description": "API_TOKEN"})
-    api.spec.components.security_scheme(
-        "AdminToken", {"type": "http", "scheme": "bearer", "description": "ADMIN_TOKEN: good for every route"}
-    )
+    for name, described in _TOKENS.items():
+        api.spec.components.security_scheme(name, {"type": "http", "scheme": "bearer", "description": described})
     for name, header in _HEADERS.items():
         api.spec.components.header(name, header)
     return api
@@ -138,10 +141,10 @@ def document(app: flask.Flask, api: Api, gate: Gate, kinds: Registry) -> dict[st
     whole: dict[str, Any] = api.spec.to_dict()
     for rule in app.url_map.iter_rules():
         operations = whole["paths"].get(FlaskPlugin.flaskpath2openapi(rule.rule), {})
-        level: Level = getattr(app.view_functions[rule.endpoint], "level", Level.CLIENT)
+        asked = scopes_of(app.view_functions[rule.endpoint])
         for method, operation in operations.items():
             if method.upper() in (rule.methods or ()):
-                _complete(operation, level, gate)
+                _complete(operation, asked, gate)
     schemas = whole["components"]["schemas"]
     _offer_kinds(schemas, kinds)
     for parameter in whole["paths"]["/jobs"]["get"]["parameters"]:
@@ -170,16 +173,18 @@ def _error_response(status: int) -> dict[str, Any]:
     }
 
 
-def _complete(operation: dict[str, Any], level: Level, gate: Gate) -> None:
+def _complete(operation: dict[str, Any], asked: Scopes, gate: Gate) -> None:
     statuses = {500}
     if "requestBody" in operation:
         statuses.update(_BODY_ERRORS)
-    if level is not Level.PROBE or gate.needs_token(level):
-        statuses.update((401, 403, 429) if level is Level.ADMIN else (401, 429))
-        tokens: list[dict[str, list[str]]] = [{"AdminToken": []}]
-        if level is not Level.ADMIN:
+    needed = gate.needs_token(asked)
+    if asked or needed:
+        # 503: it may take the database to know a token.
+        statuses.update((401, 403, 429, 503) if asked else (401, 429, 503))
+        tokens: list[dict[str, list[str]]] = [{"AdminToken": []}, {"Token": sorted(asked)}]
+        if not asked or asked & CLIENT:
             tokens.insert(0, {"ApiToken": []})
-        operation["security"] = tokens if gate.needs_token(level) else [{}, *tokens]
+        operation["security"] = tokens if needed else [{}, *tokens]
     responses = operation["responses"]
     # flask-smorest adds a 422 of its own wherever something is parsed.
     statuses.update(int(status) for status in responses if int(status) >= 400)

@@ -92,6 +92,13 @@ class RateTable:
 
     def spend(self, client: bytes) -> int:
         """Counts one request of `client`: 0 if it may pass, else the whole seconds until one may, 1 at least."""
+        return self._locked(client, self._count)
+
+    def wait(self, client: bytes) -> int:
+        """As `spend`, but counts nothing."""
+        return self._locked(client, self._look)
+
+    def _locked(self, client: bytes, ask: Callable[[int, bytes], int]) -> int:
         digest = hashlib.blake2b(client, digest_size=_PARTS.size, key=self._secret).digest()
         number, key = _PARTS.unpack(digest)
         number %= self._sets
@@ -99,14 +106,17 @@ class RateTable:
             log.warning("a process holds the limits' lock and does not go on: a request passes uncounted")
             return 0
         try:
-            return self._count(number, key)
+            return ask(number, key)
         finally:
             self._unlock(number)
 
+    def _look(self, number: int, key: bytes) -> int:
+        first, states = self._set(number)
+        place = self._place_of(first, key)
+        return 0 if place is None else self._left(states[place], self._clock())
+
     def _count(self, number: int, key: bytes) -> int:
-        first = number * self._set_bytes
-        states_at = (first + self._ways * _KEY_BYTES) // _STATE_BYTES
-        states = self._words[states_at : states_at + self._ways]
+        first, states = self._set(number)
         now = self._clock()
         place = self._place_of(first, key)
         if place is None:
@@ -114,14 +124,26 @@ class RateTable:
             states[place] = 0
             self._map[first + place * _KEY_BYTES : first + (place + 1) * _KEY_BYTES] = key
         state = states[place]
-        ends = (state & _TIME_MASK) + self._window_ms
-        if state == 0 or now >= ends:
-            states[place] = _ONE | now
+        left = self._left(state, now)
+        if not left:
+            states[place] = state + _ONE if self._runs(state, now) else _ONE | now
+        return left
+
+    def _set(self, number: int) -> tuple[int, memoryview]:
+        """Where its places begin, and their states."""
+        first = number * self._set_bytes
+        states_at = (first + self._ways * _KEY_BYTES) // _STATE_BYTES
+        return first, self._words[states_at : states_at + self._ways]
+
+    def _runs(self, state: int, now: int) -> bool:
+        """Whether the window of a state is not over."""
+        return state != 0 and now < (state & _TIME_MASK) + self._window_ms
+
+    def _left(self, state: int, now: int) -> int:
+        """The whole seconds until another request may pass."""
+        if not self._runs(state, now) or state >> _TIME_BITS < self.limit:
             return 0
-        if state >> _TIME_BITS < self.limit:
-            states[place] = state + _ONE
-            return 0
-        return -(-(ends - now) // 1000)
+        return -(-((state & _TIME_MASK) + self._window_ms - now) // 1000)
 
     def _place_of(self, first: int, key: bytes) -> int | None:
         end = first + self._ways * _KEY_BYTES

@@ -26,6 +26,7 @@ class AppSettings:
     max_body_bytes: int = 1024 * 1024
     api_token: str | None = None
     admin_token: str | None = None
+    require_token: bool = False
     allow_anonymous: bool = False
     protect_metrics: bool = False
     trusted_proxies: tuple[Network, ...] = ()
@@ -51,6 +52,7 @@ class AppSettings:
             max_body_bytes=env.whole("MAX_BODY_BYTES", cls.max_body_bytes, 1024, 64 * 1024 * 1024),
             api_token=env.read("API_TOKEN", _token, None),
             admin_token=env.read("ADMIN_TOKEN", _token, None),
+            require_token=env.switch("REQUIRE_TOKEN"),
             allow_anonymous=env.switch("ALLOW_ANONYMOUS"),
             protect_metrics=env.switch("PROTECT_METRICS"),
             trusted_proxies=env.read("TRUSTED_PROXIES", _networks, ()),
@@ -69,8 +71,12 @@ class AppSettings:
 
     def _contradictions(self) -> list[str]:
         problems = []
-        if self.protect_metrics and not (self.api_token or self.admin_token):
-            problems.append("PROTECT_METRICS: there is no token to ask for; set API_TOKEN or ADMIN_TOKEN")
+        if self.protect_metrics and not self.asks_for_tokens:
+            problems.append(
+                "PROTECT_METRICS: there is no token to ask for; set API_TOKEN, ADMIN_TOKEN or REQUIRE_TOKEN=1"
+            )
+        if self.require_token and self.allow_anonymous:
+            problems.append("REQUIRE_TOKEN: says the contrary of ALLOW_ANONYMOUS; set one of the two")
         if self.api_token and self.api_token == self.admin_token:
             problems.append("ADMIN_TOKEN: is the same as API_TOKEN, so every client would be an admin; choose another")
         if not is_loopback(self.bind) and not self.may_bind_openly:
@@ -78,16 +84,22 @@ class AppSettings:
         return problems
 
     @property
+    def asks_for_tokens(self) -> bool:
+        """Whether any route wants a token: of the two, or one of `windlass token`."""
+        return bool(self.api_token or self.admin_token or self.require_token)
+
+    @property
     def may_bind_openly(self) -> bool:
         """Whether the routes may listen where other machines reach them."""
-        return bool(self.api_token or self.admin_token or self.allow_anonymous)
+        return self.asks_for_tokens or self.allow_anonymous
 
 
 def open_bind_problem(address: str) -> str:
     """The sentence a web process refuses to start with."""
     return (
         f"API_BIND_ADDR: {address} is reachable from other machines and no token is set; set API_TOKEN (and"
-        " ADMIN_TOKEN) to long random texts, or bind 127.0.0.1, or set ALLOW_ANONYMOUS=1 if everyone may enqueue"
+        " ADMIN_TOKEN) to long random texts, or REQUIRE_TOKEN=1 for the tokens of `windlass token`, or bind 127.0.0.1,"
+        " or set ALLOW_ANONYMOUS=1 if everyone may enqueue"
     )
 
 

@@ -3,12 +3,13 @@
 --     psql "$ADMIN_URL" -f sql/roles.sql
 --     psql "$ADMIN_URL" -c '\password windlass_service'        and so for the other two
 --
--- windlass_owner     `windlass migrate` connects as it: owns the schema and all in it
+-- windlass_owner     `windlass migrate` and `windlass token` connect as it: owns the schema and all in it
 -- windlass_service   web and worker connect as it: reads and writes rows, changes no table
 -- windlass_metrics   dashboards connect as it: reads, but no payload, result, progress or error text
 --
 -- It may run before the first migration or after any, and again at any time; run it again after a migration that added
--- tables the dashboards should see. The limits at the end hold where a pooler lets no client set its own.
+-- tables: the dashboards should see them, and not all are the service's to write. The limits at the end hold where a
+-- pooler lets no client set its own.
 
 \set ON_ERROR_STOP on
 begin;
@@ -65,7 +66,7 @@ alter default privileges for role windlass_owner in schema windlass
 alter default privileges for role windlass_owner in schema windlass
     grant usage on sequences to windlass_service;
 
--- A job is never changed, an end is never rewritten, and what was migrated is the owner's to say.
+-- A job is never changed, an end is never rewritten, and what was migrated and who has a token is the owner's to say.
 -- Dashboards see all but what people put into jobs.
 do $$
 declare
@@ -78,6 +79,12 @@ begin
     -- Locking a row takes the right to update some column of it.
     grant update (id) on windlass.done to windlass_service;
     revoke insert, update, delete on windlass.schema_migrations from windlass_service;
+    -- Whoever breaks into the service shall not let himself in by the front door from then on: `windlass token` connects
+    -- as the owner.
+    if to_regclass('windlass.tokens') is not null then
+        revoke insert, update, delete on windlass.tokens from windlass_service;
+        grant update (last_used_at) on windlass.tokens to windlass_service;
+    end if;
     if to_regproc('windlass.enqueue') is not null then
         grant execute on function windlass.enqueue to windlass_service;
     end if;
@@ -89,7 +96,8 @@ begin
             and c.relkind in ('r', 'p')
             and a.attnum > 0
             and not a.attisdropped
-            and a.attname not in ('payload', 'result', 'progress', 'error', 'idempotency_key', 'key', 'request_hash')
+            and a.attname not in (
+                'payload', 'result', 'progress', 'error', 'idempotency_key', 'key', 'request_hash', 'digest')
         group by a.attrelid
     loop
         execute format('grant select (%s) on %s to windlass_metrics', seen.columns, seen.name);

@@ -141,3 +141,28 @@ class SnapshotHolder(NamedTuple):
     owner: str
     seconds: float | None
     transactions: int
+
+
+class TokenFound(NamedTuple):
+    """What is known of a token that somebody sent. `seconds_left` is negative when it has expired, None without an end;
+    `note_use`: its last use was noted a minute ago or longer, or never.
+    """
+
+    id: int
+    scopes: list[str]
+    revoked: bool
+    seconds_left: float | None
+    note_use: bool
+
+
+class Token(NamedTuple):
+    """A token as people see it. `state` is live, expired or revoked; times are RFC 3339 text."""
+
+    id: int
+    name: str
+    scopes: list[str]
+    state: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None

@@ -348,6 +348,29 @@ CREATE TABLE windlass.schema_migrations (
     CONSTRAINT oldest_code_range CHECK (((oldest_code >= 0) AND (oldest_code <= version)))
 );
 
+CREATE TABLE windlass.tokens (
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    digest bytea NOT NULL,
+    CONSTRAINT digest_is_sha256 CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT known_scopes CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['enqueue'::text, 'read'::text, 'work'::text, 'admin'::text]))),
+    CONSTRAINT name_shape CHECK ((name ~ '^[A-Za-z][A-Za-z0-9._:-]{0,127}$'::text))
+);
+
+ALTER TABLE windlass.tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME windlass.tokens_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE windlass.workers (
     id bigint NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -390,6 +413,12 @@ ALTER TABLE ONLY windlass.running
 
 ALTER TABLE ONLY windlass.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY windlass.tokens
+    ADD CONSTRAINT tokens_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY windlass.tokens
+    ADD CONSTRAINT tokens_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY windlass.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);

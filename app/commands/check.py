@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import click
 
-from app.commands.data_folder import DataFolder
+from app.commands.data_folder import database_url
 from app.settings import AppSettings, SettingsError
-from sql import checks
+from sql import checks, tokens
 from sql.connection import connect
 from sql.errors import StorageError
 from sql.migrate import status
@@ -23,12 +23,12 @@ _POOL_SECONDS = 30
 def check(context: click.Context) -> None:
     """Print every problem of the settings and of the database."""
     environ = {name: value for name, value in os.environ.items() if value}
-    running = None if "DATABASE_URL" in environ else DataFolder().running()
-    if running is not None and running.database_url:
-        environ["DATABASE_URL"] = running.database_url
+    url = database_url()
+    if url is not None:
+        environ["DATABASE_URL"] = url
     problems = settings_problems(environ)
-    if "DATABASE_URL" in environ:
-        problems += database_problems(environ["DATABASE_URL"])
+    if url is not None:
+        problems += database_problems(url, asks_for_tokens(environ))
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -46,8 +46,16 @@ def settings_problems(environ: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def database_problems(url: str) -> list[str]:
-    """What is wrong with the server, its schema and the jobs in it."""
+def asks_for_tokens(environ: Mapping[str, str]) -> bool:
+    """Whether a web process with these settings would ask anybody for a token; so too when it would not start."""
+    try:
+        return AppSettings.from_env(environ).asks_for_tokens
+    except SettingsError:
+        return True
+
+
+def database_problems(url: str, tokens_asked_for: bool) -> list[str]:
+    """What is wrong with the server, its schema, the jobs in it, and with tokens if nobody is asked for one."""
     try:
         conn = connect(url, application_name="windlass check")
     except StorageError as error:
@@ -60,6 +68,10 @@ def database_problems(url: str) -> list[str]:
             problems.append(f"not yet applied: {', '.join(found.pending)}; run `windlass migrate`")
         if not (found.problems or found.pending):
             problems += checks.states(conn)
+            if not tokens_asked_for and tokens.any_live(conn):
+                problems.append(
+                    "REQUIRE_TOKEN: there are tokens of `windlass token`, and nobody is asked for one; set it to 1"
+                )
         return problems
     except StorageError as error:
         return [f"the database: {error}"]

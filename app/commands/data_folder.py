@@ -40,6 +40,15 @@ class Recorded:
     database_url: str | None
 
 
+def database_url() -> str | None:
+    """DATABASE_URL, else that of the `windlass up` that runs here; None without either. Raises Failure."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        return given
+    running = DataFolder().running()
+    return running.database_url if running else None
+
+
 class DataFolder:
     """`path` need not exist until `make`."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import flask
 
 from app import context
-from app.auth import Level, requires
+from app.auth import requires
 from app.openapi import Blueprint, answers, header
 from app.routes.jobs import json_answer, no_answer
 from app.schemas.admin import (
@@ -21,6 +21,7 @@ from app.schemas.admin import (
 )
 from app.schemas.jobs import EmptySchema
 from app.services import admin
+from app.tokens import Scope
 
 blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="Queues and dead letters, for operators.")
 
@@ -33,7 +34,7 @@ def _of_age(response: flask.Response, seconds: float) -> flask.Response:
 
 
 @blueprint.route("/queues", methods=["GET"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.response(200, QueuesSchema, headers=header("Age"))
 @answers(503)
 def list_queues() -> flask.Response:
@@ -44,7 +45,7 @@ def list_queues() -> flask.Response:
 
 
 @blueprint.route("/queues/<queue>/depth", methods=["GET"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
 @blueprint.response(200, DepthSchema, headers=header("Age"))
 @answers(503)
@@ -56,7 +57,7 @@ def depth(_path: dict[str, str], queue: str) -> flask.Response:
 
 
 @blueprint.route("/queues/<queue>/dead", methods=["GET"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
 @blueprint.arguments(DeadFilterSchema(), location="query")
 @blueprint.response(200, DeadSchema, description="Those that died last first")
@@ -68,7 +69,7 @@ def dead(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.Resp
 
 
 @blueprint.route("/jobs/<job_id:job_id>/requeue", methods=["POST"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(EmptySchema(), required=False)
 @blueprint.response(204, description="Queued, attempts 0, due now, its errors cleared")
 @answers(404, 409, 503)
@@ -81,7 +82,7 @@ def requeue(_body: dict[str, Any], job_id: str) -> flask.Response:
 
 
 @blueprint.route("/queues/<queue>/redrive", methods=["POST"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
 @blueprint.arguments(RedriveSchema(), required=False)
 @blueprint.response(200, RedrivenSchema)
@@ -95,7 +96,7 @@ def redrive(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.R
 
 
 @blueprint.route("/queues/<queue>/pause", methods=["POST"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
 @blueprint.arguments(EmptySchema(), required=False)
 @blueprint.response(204, description="It hands out nothing, over restarts too; what runs goes on")
@@ -107,7 +108,7 @@ def pause(_path: dict[str, str], _body: dict[str, Any], queue: str) -> flask.Res
 
 
 @blueprint.route("/queues/<queue>/resume", methods=["POST"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
 @blueprint.arguments(EmptySchema(), required=False)
 @blueprint.response(204, description="It hands out again")

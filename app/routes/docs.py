@@ -7,7 +7,7 @@ from typing import Any
 
 import flask
 
-from app.auth import Level, requires
+from app.auth import for_everyone
 
 _OWN = Path(__file__).parent.parent / "static"
 _PAGE_POLICY = (
@@ -31,20 +31,20 @@ def create_blueprint(document: dict[str, Any]) -> flask.Blueprint:
     }
 
     @blueprint.get("/api-docs/openapi.json")
-    @requires(Level.PROBE)
+    @for_everyone
     def openapi() -> flask.Response:
         return flask.Response(text, mimetype="application/json")
 
     @blueprint.get("/docs")
     @blueprint.get("/swagger-ui")
-    @requires(Level.PROBE)
+    @for_everyone
     def page() -> flask.Response:
         response = flask.make_response(flask.render_template("docs.html"))
         response.headers["Content-Security-Policy"] = _PAGE_POLICY
         return response
 
     @blueprint.get("/docs/assets/<name>")
-    @requires(Level.PROBE)
+    @for_everyone
     def asset(name: str) -> flask.Response:
         folder = folders.get(name)
         if folder is None:

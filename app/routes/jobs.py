@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.routing import BaseConverter
 
 from app import context, metrics
-from app.auth import Level, requires
+from app.auth import requires
 from app.openapi import Blueprint, answers, header
 from app.problems import BadRequest
 from app.schemas.jobs import (
@@ -26,6 +26,7 @@ from app.schemas.jobs import (
     job_text,
 )
 from app.services import bulk, jobs
+from app.tokens import Scope
 from workerpool.kinds.job_fields import KEY
 from workerpool.kinds.requests import NewJobSchema
 
@@ -81,6 +82,7 @@ def key_header() -> str | None:
 
 
 @blueprint.route("/jobs", methods=["POST"])
+@requires(Scope.ENQUEUE)
 @blueprint.arguments(NewJobSchema())
 @blueprint.response(201, JobSchema, description="A new job", headers=header("Location"))
 @blueprint.alt_response(200, schema=JobSchema, description="The job this key already made", success=True)
@@ -98,6 +100,7 @@ def enqueue(asked: dict[str, Any]) -> flask.Response:
 
 
 @blueprint.route("/jobs/bulk", methods=["POST"])
+@requires(Scope.ENQUEUE)
 @blueprint.arguments(BulkSchema())
 @blueprint.response(200, BulkResultSchema, description="One result per job, in order")
 @answers(503)
@@ -119,6 +122,7 @@ def enqueue_bulk(asked: dict[str, Any]) -> flask.Response:
 
 
 @blueprint.route("/jobs", methods=["GET"])
+@requires(Scope.READ)
 @blueprint.arguments(JobFilterSchema(), location="query")
 @blueprint.response(200, JobSchema(many=True), description="Newest first", headers=header("Link"))
 @answers(503)
@@ -135,6 +139,7 @@ def list_jobs(asked: dict[str, Any]) -> flask.Response:
 
 
 @blueprint.route("/jobs/<job_id:job_id>", methods=["GET"])
+@requires(Scope.READ)
 @blueprint.response(200, JobSchema)
 @answers(404, 503)
 def find(job_id: str) -> flask.Response:
@@ -143,6 +148,7 @@ def find(job_id: str) -> flask.Response:
 
 
 @blueprint.route("/jobs/<job_id:job_id>/cancel", methods=["POST"])
+@requires(Scope.ENQUEUE)
 @blueprint.arguments(EmptySchema(), required=False)
 @blueprint.response(200, CancelledSchema, description="It had not started, and has now ended")
 @blueprint.alt_response(
@@ -160,7 +166,7 @@ def cancel(_body: dict[str, Any], job_id: str) -> flask.Response:
 
 
 @blueprint.route("/jobs/<job_id:job_id>/retry", methods=["POST"])
-@requires(Level.ADMIN)
+@requires(Scope.ADMIN)
 @blueprint.arguments(EmptySchema(), required=False)
 @blueprint.response(200, JobSchema, description="Queued, attempts 0, due now")
 @answers(404, 409, 503)

@@ -5,6 +5,7 @@ from typing import Any
 import flask
 
 from app import context, metrics
+from app.auth import requires
 from app.openapi import Blueprint, answers, header
 from app.routes.jobs import KEY_HEADER, json_answer, key_header, no_answer
 from app.schemas.leases import (
@@ -21,6 +22,7 @@ from app.schemas.leases import (
 from app.schemas.texts import object_text, scalar_text
 from app.services import leases
 from app.services.leases import Found
+from app.tokens import Scope
 from app.waiting import is_open
 
 blueprint = Blueprint("leases", __name__, description="Work over HTTP: take jobs under a lease and settle them.")
@@ -29,6 +31,7 @@ _CANCEL_HEADER = "Windlass-Cancel-Requested"
 
 
 @blueprint.route("/v1/jobs", methods=["POST"])
+@requires(Scope.ENQUEUE)
 @blueprint.arguments(NewLeasableJobSchema())
 @blueprint.response(200, EnqueuedSchema, description="A new job, or the one this key already made")
 @answers(409, 503)
@@ -45,6 +48,7 @@ def enqueue(asked: dict[str, Any]) -> flask.Response:
 
 
 @blueprint.route("/v1/lease", methods=["POST"])
+@requires(Scope.WORK)
 @blueprint.arguments(LeaseRequestSchema())
 @blueprint.response(200, LeasesSchema, description="What was due, up to the limit; perhaps nothing")
 @answers(503)
@@ -57,7 +61,10 @@ def lease(asked: dict[str, Any]) -> flask.Response:
         return is_open(client)
 
     def look() -> Found:
+        # A token may be revoked while its holder waits.
+        here.gate.check_again()
         found = leases.claim(here.database.connection(), asked, is_there)
+        here.database.give_back()
         metrics.leased.inc(len(found.jobs))
         metrics.expired.inc(found.rescued)
         here.hints.send(found.runnable)
@@ -68,6 +75,7 @@ def lease(asked: dict[str, Any]) -> flask.Response:
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/ack", methods=["POST"])
+@requires(Scope.WORK)
 @blueprint.arguments(AckSchema(), required=False)
 @blueprint.response(204, description="It has succeeded")
 @answers(404, 409, 503)
@@ -80,6 +88,7 @@ def ack(asked: dict[str, Any], job_id: str) -> flask.Response:
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/fail", methods=["POST"])
+@requires(Scope.WORK)
 @blueprint.arguments(FailSchema())
 @blueprint.response(204, description="It will be tried again, or its attempts are used up")
 @answers(404, 409, 503)
@@ -95,6 +104,7 @@ def fail(asked: dict[str, Any], job_id: str) -> flask.Response:
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/heartbeat", methods=["POST"])
+@requires(Scope.WORK)
 @blueprint.arguments(HeartbeatSchema())
 @blueprint.response(204, description="The lease ends later", headers=header(_CANCEL_HEADER))
 @answers(404, 409, 503)
@@ -107,6 +117,7 @@ def heartbeat(asked: dict[str, Any], job_id: str) -> flask.Response:
 
 
 @blueprint.route("/v1/jobs/<job_id:job_id>/release", methods=["POST"])
+@requires(Scope.WORK)
 @blueprint.arguments(ReleaseSchema(), required=False)
 @blueprint.response(204, description="It is due again, or cancelled if that was asked for")
 @answers(404, 409, 503)

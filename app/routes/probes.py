@@ -4,7 +4,7 @@ import flask
 
 import sql.stats
 from app import context, metrics
-from app.auth import Level, requires
+from app.auth import for_everyone
 from app.openapi import Blueprint, answers
 from app.schemas.answers import HealthSchema
 
@@ -12,7 +12,7 @@ blueprint = Blueprint("probes", __name__, description="For load balancers, platf
 
 
 @blueprint.route("/health", methods=["GET"])
-@requires(Level.PROBE)
+@for_everyone
 @blueprint.response(200, HealthSchema, description="The database answers")
 @answers(503)
 def health() -> flask.Response:
@@ -22,7 +22,7 @@ def health() -> flask.Response:
 
 
 @blueprint.route("/healthz", methods=["GET"])
-@requires(Level.PROBE)
+@for_everyone
 @blueprint.response(200, {"type": "string", "const": "ok"}, content_type="text/plain", description="The process lives")
 def healthz() -> flask.Response:
     """Whether the process lives; asks no database"""
@@ -30,7 +30,7 @@ def healthz() -> flask.Response:
 
 
 @blueprint.route("/metrics", methods=["GET"])
-@requires(Level.PROBE)
+@for_everyone
 @blueprint.response(200, {"type": "string"}, content_type="text/plain", description="Prometheus text format 0.0.4")
 def prometheus() -> flask.Response:
     """What all web processes counted, and what the tables say now"""

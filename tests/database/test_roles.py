@@ -9,8 +9,9 @@ import psycopg2
 import pytest
 from support.embedded import Playground
 from support.migrations import SHIPPED
+from support.service import WINDLASS
 
-from sql import checks, dead_letters, hints, jobs, leases, retention, stats, workers
+from sql import checks, dead_letters, hints, jobs, leases, retention, stats, tokens, workers
 from sql.connection import Connection, connect
 from sql.embedded.binaries import wheel_bin_dir
 from sql.errors import StorageError
@@ -141,6 +142,9 @@ def test_the_service_can_do_all_that_services_do(service: Connection) -> None:
     retention.prune_done(service, days=1)
     retention.prune_keys(service)
     checks.server(service)
+    assert tokens.find(service, bytes(32)) is None
+    tokens.note_use(service, 1)
+    assert tokens.every(service) == []
 
 
 @pytest.mark.parametrize(
@@ -157,6 +161,10 @@ def test_the_service_can_do_all_that_services_do(service: Connection) -> None:
         "update windlass.done set status = 'succeeded'",
         "insert into windlass.schema_migrations values (99, 'x', 'x', 0, now())",
         "delete from windlass.schema_migrations",
+        "insert into windlass.tokens (name, scopes, digest) values ('a', '{admin}', decode(repeat('00', 32), 'hex'))",
+        "update windlass.tokens set scopes = '{admin}'",
+        "update windlass.tokens set revoked_at = null",
+        "delete from windlass.tokens",
         "create table public.mine ()",
         "create schema mine",
         "set role windlass_owner",
@@ -165,6 +173,18 @@ def test_the_service_can_do_all_that_services_do(service: Connection) -> None:
 def test_the_service_can_do_no_more(service: Connection, statement: str) -> None:
     with pytest.raises(StorageError, match=r"42501"):
         service.execute(statement)
+
+
+def test_tokens_are_the_owners_to_make_and_the_command_says_so(cluster: Cluster, database: str) -> None:
+    def create(role: str) -> subprocess.CompletedProcess[str]:
+        command = [WINDLASS, "token", "create", "--name", "ci", "--scopes", "read"]
+        environ = {**os.environ, "DATABASE_URL": cluster.url(role, database)}
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    refused = create("windlass_service")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "connect as the owner of the tables, as `windlass migrate` does" in refused.stderr
+    assert create("windlass_owner").returncode == 0
 
 
 def test_dashboards_read_states_but_nothing_people_put_into_jobs(metrics: Connection) -> None:
@@ -209,4 +229,5 @@ SECRETS = [
     "select error from windlass.failures",
     "select payload from windlass.job_view",
     "select key from windlass.idempotency_keys",
+    "select digest from windlass.tokens",
 ]

@@ -1,5 +1,6 @@
 """The web service for tests: the application in this process, and real gunicorns."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,15 @@ import flask
 import pytest
 from flask.testing import FlaskClient
 from support.database import Databases, open_connection
+from support.server import reachable_folder
 from support.web import Web, running_web
 from support.work import count
 
 from app import context, create_app
 from app.settings import AppSettings
 from sql import checks
+from sql.embedded import EmbeddedServer
+from sql.migrate import migrate
 
 
 @pytest.fixture
@@ -81,3 +85,15 @@ def start_web(tmp_path: Path, database_url: str) -> Iterator[Callable[..., Web]]
     yield start
     for web in started:
         web.end()
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedServer]:
+    """A server that only this test uses, with the schema."""
+    folder = reachable_folder()
+    server = EmbeddedServer(folder / "postgresql", smart_seconds=1)
+    migrate(server.start(), log=lambda _: None)
+    yield server
+    server.stop()
+    shutil.rmtree(server.home)
+    shutil.rmtree(folder)

@@ -82,6 +82,21 @@ def test_it_waits_as_long_as_it_was_asked_to_and_the_answer_is_empty(start_web: 
     assert 0.7 <= time.monotonic() - started < 2
 
 
+def test_a_wait_keeps_its_one_connection_beyond_the_time_of_a_request(
+    start_web: Callable[..., Web], connection: Connection
+) -> None:
+    web = start_web(WEB_THREADS="2")
+    sessions = (
+        "select array_agg(pid order by pid) from pg_stat_activity"
+        " where application_name = 'windlass-web' and datname = current_database()"
+    )
+    waits = Waiting(web, wait_ms=6000)
+    before = until(lambda: (row := connection.fetch_one(sessions)) is not None and row[0])
+    assert len(before) == 1
+    assert waits.jobs(10) == []
+    assert connection.fetch_one(sessions) == (before,)
+
+
 def test_a_job_ends_the_wait(start_web: Callable[..., Web], listens: Callable[[], bool]) -> None:
     web = start_web()
     waits = Waiting(web)

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from support.access import UNLISTED, asked_by, template
 from support.http import EXTERNAL
 
-from app.auth import Level
+from app.auth import ADMIN
 from app.problems import STATUSES
 from sql.rows import Job, Status
 from workerpool.kinds.requests import NewJobSchema
@@ -138,15 +138,12 @@ def test_patterns_mean_in_it_what_they_mean_here(document: dict[str, Any]) -> No
 def test_it_says_which_routes_ask_for_which_token(make_app: Callable[..., flask.Flask], tokens: dict[str, str]) -> None:
     document = make_app(**tokens).test_client().get("/api-docs/openapi.json").get_json()
     anonymous: list[dict[str, list[str]]] = [] if tokens else [{}]
-    for (_, path), operation in operations(document).items():
-        asked = asked_by(path)
-        if asked is Level.ADMIN:
-            assert operation["security"] == [*anonymous, {"AdminToken": []}]
-            assert operation["responses"].keys() >= {"401", "403", "429"}
-        elif asked is Level.CLIENT:
-            assert operation["security"] == [*anonymous, {"ApiToken": []}, {"AdminToken": []}]
-            assert operation["responses"].keys() >= {"401", "429"}
-            assert "403" not in operation["responses"]
+    for (method, path), operation in operations(document).items():
+        asked = asked_by(method, path)
+        if asked:
+            of_clients = [] if asked == ADMIN else [{"ApiToken": []}]
+            assert operation["security"] == [*anonymous, *of_clients, {"AdminToken": []}, {"Token": sorted(asked)}]
+            assert operation["responses"].keys() >= {"401", "403", "429", "503"}
         else:
             assert "security" not in operation
             assert not operation["responses"].keys() & {"401", "429"}

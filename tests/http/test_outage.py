@@ -1,16 +1,13 @@
 """The database goes away and comes back: 503 with Retry-After meanwhile, and no restart."""
 
-import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import urllib3
 from support.database import Databases
-from support.server import reachable_folder
 from support.waiting import until
 from support.web import Web, running_web
 from support.work import at_once
@@ -33,18 +30,6 @@ def ask(web: Web, method: str, path: str) -> urllib3.BaseHTTPResponse:
 def check_unavailable(response: urllib3.BaseHTTPResponse) -> None:
     assert (response.status, response.json()["error"]) == (503, "unavailable"), response.data
     assert int(response.headers["Retry-After"]) >= 1
-
-
-@pytest.fixture
-def own_server() -> Iterator[EmbeddedServer]:
-    """A server that only this test uses, with the schema."""
-    folder = reachable_folder()
-    server = EmbeddedServer(folder / "postgresql", smart_seconds=1)
-    migrate(server.start(), log=lambda _: None)
-    yield server
-    server.stop()
-    shutil.rmtree(server.home)
-    shutil.rmtree(folder)
 
 
 class Hole:

@@ -47,7 +47,9 @@ def test_an_open_address_on_gunicorns_command_line_is_refused_too(tmp_path: Path
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("key", [{"API_TOKEN": "t"}, {"ADMIN_TOKEN": "t"}, {"ALLOW_ANONYMOUS": "1"}])
+@pytest.mark.parametrize(
+    "key", [{"API_TOKEN": "t"}, {"ADMIN_TOKEN": "t"}, {"REQUIRE_TOKEN": "1"}, {"ALLOW_ANONYMOUS": "1"}]
+)
 def test_an_open_address_with_a_token_is_served(start_web: Callable[..., Web], key: dict[str, str]) -> None:
     web = start_web(API_BIND_ADDR=f"0.0.0.0:{(port := free_port())}", port=port, **key)
     assert web.request("GET", "/health").status == 200

@@ -6,7 +6,8 @@ from typing import Any
 
 import flask
 
-from app.auth import Level
+from app.auth import EVERYONE, Scopes
+from app.tokens import Scope
 
 UNKNOWN_JOB = "01a200c6-e47b-72f2-a97e-1600febf64d7"
 # Not in the document: the page and its files are for browsers, and the document does not list itself.
@@ -15,20 +16,35 @@ _OPEN = {"/health", "/healthz", "/metrics"} | UNLISTED
 _PARAMETERS = {"job_id": UNKNOWN_JOB, "queue": "default", "name": "docs.js"}
 
 
-def asked_by(path: str) -> Level:
-    """What the contract asks of those who use `path` (a template of the document); fails where it does not say."""
-    if path.startswith("/v1/admin/") or re.fullmatch(r"/jobs/[^/]+/retry", path):
-        return Level.ADMIN
-    if path == "/jobs" or path.startswith(("/jobs/", "/v1/")):
-        return Level.CLIENT
+# The first that fits says what a route asks for.
+_RULES = (
+    (r"\w+ /v1/admin/.+", Scope.ADMIN),
+    (r"POST /jobs/[^/]+/retry", Scope.ADMIN),
+    (r"GET /jobs(/[^/]+)?", Scope.READ),
+    (r"POST (/v1)?/jobs|POST /jobs/bulk|POST /jobs/[^/]+/cancel", Scope.ENQUEUE),
+    (r"POST /v1/lease|POST /v1/jobs/[^/]+/(ack|fail|heartbeat|release)", Scope.WORK),
+)
+
+
+def asked_by(method: str, path: str) -> Scopes:
+    """What the contract asks of those who use an operation (`path` is a template of the document): one of these scopes.
+    Fails where it does not say.
+    """
+    for rule, scope in _RULES:
+        if re.fullmatch(rule, f"{method} {path}"):
+            return frozenset({scope})
+    assert method == "GET", f"{method} {path}: the contract does not say who may use it; decide, and then name it here"
     assert path in _OPEN, f"{path}: the contract does not say who may use it; decide, and then name it here"
-    return Level.PROBE
+    return EVERYONE
 
 
-def operations(app: flask.Flask) -> Iterator[tuple[str, str]]:
-    """(METHOD, path template) of every operation of the OpenAPI document, and of what the document leaves out."""
+def operations(app: flask.Flask, token: str | None = None) -> Iterator[tuple[str, str]]:
+    """(METHOD, path template) of every operation of the OpenAPI document, and of what the document leaves out.
+
+    `token`: one that may read it, where that is not ADMIN_TOKEN.
+    """
     client = app.test_client()
-    token = app.extensions["windlass"].settings.admin_token
+    token = token or app.extensions["windlass"].settings.admin_token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     document: dict[str, Any] = client.get("/api-docs/openapi.json", headers=headers).get_json()
     for path, methods in document["paths"].items():

@@ -54,15 +54,20 @@ def test_what_only_this_machine_reaches_needs_no_token(bind: str) -> None:
 def test_an_open_address_without_a_token_stops_the_start_and_says_how_to_set_one(bind: str) -> None:
     (problem,) = refusal(API_BIND_ADDR=bind)
     assert "API_TOKEN" in problem
+    assert "REQUIRE_TOKEN=1" in problem
     assert "ALLOW_ANONYMOUS" in problem
 
 
-@pytest.mark.parametrize("key", [{"API_TOKEN": "t"}, {"ADMIN_TOKEN": "t"}, {"ALLOW_ANONYMOUS": "1"}])
+@pytest.mark.parametrize(
+    "key", [{"API_TOKEN": "t"}, {"ADMIN_TOKEN": "t"}, {"REQUIRE_TOKEN": "1"}, {"ALLOW_ANONYMOUS": "1"}]
+)
 def test_a_token_or_the_explicit_wish_opens_an_open_address(key: dict[str, str]) -> None:
     assert from_env(API_BIND_ADDR="0.0.0.0:80", **key).may_bind_openly
 
 
-@pytest.mark.parametrize("key", [{"API_TOKEN": ""}, {"ALLOW_ANONYMOUS": "0"}, {"ALLOW_ANONYMOUS": ""}])
+@pytest.mark.parametrize(
+    "key", [{"API_TOKEN": ""}, {"REQUIRE_TOKEN": "0"}, {"ALLOW_ANONYMOUS": "0"}, {"ALLOW_ANONYMOUS": ""}]
+)
 def test_an_empty_token_is_no_token(key: dict[str, str]) -> None:
     assert len(refusal(API_BIND_ADDR="0.0.0.0:80", **key)) == 1
 
@@ -77,6 +82,7 @@ def test_every_problem_is_named_at_once_with_its_variable() -> None:
         SHUTDOWN_GRACE_SECONDS="soon",
         API_TOKEN="two words",
         ADMIN_TOKEN="t\u00f6ken",
+        REQUIRE_TOKEN="maybe",
         ALLOW_ANONYMOUS="perhaps",
         TRUSTED_PROXIES="10.0.0.0/8,proxy",
         RATE_LIMIT_PER_MINUTE="often",
@@ -86,8 +92,8 @@ def test_every_problem_is_named_at_once_with_its_variable() -> None:
     )
     assert [problem.split(":")[0] for problem in problems] == [
         "DATABASE_URL", "PORT", "WEB_CONCURRENCY", "WEB_THREADS", "SHUTDOWN_GRACE_SECONDS", "MAX_BODY_BYTES",
-        "API_TOKEN", "ADMIN_TOKEN", "ALLOW_ANONYMOUS", "TRUSTED_PROXIES", "RATE_LIMIT_PER_MINUTE",
-        "JOB_TIMEOUT_SECONDS", "LOG_FORMAT", "LOG_LEVEL",
+        "API_TOKEN", "ADMIN_TOKEN", "REQUIRE_TOKEN", "ALLOW_ANONYMOUS", "TRUSTED_PROXIES",
+        "RATE_LIMIT_PER_MINUTE", "JOB_TIMEOUT_SECONDS", "LOG_FORMAT", "LOG_LEVEL",
     ]  # fmt: skip
 
 
@@ -118,7 +124,15 @@ def test_one_token_cannot_be_both() -> None:
 
 def test_protected_metrics_need_a_token_to_ask_for() -> None:
     assert refusal(PROTECT_METRICS="1")[0].startswith("PROTECT_METRICS")
-    assert from_env(PROTECT_METRICS="1", API_TOKEN="t").protect_metrics
+    for key in ("API_TOKEN", "ADMIN_TOKEN", "REQUIRE_TOKEN"):
+        assert from_env(PROTECT_METRICS="1", **{key: "1"}).protect_metrics
+
+
+def test_a_token_cannot_be_required_of_everybody_and_of_nobody() -> None:
+    assert refusal(REQUIRE_TOKEN="1", ALLOW_ANONYMOUS="1")[0].startswith("REQUIRE_TOKEN")
+    assert refusal(REQUIRE_TOKEN="1", ALLOW_ANONYMOUS="1", ADMIN_TOKEN="t")[0].startswith("REQUIRE_TOKEN")
+    assert not from_env().asks_for_tokens
+    assert from_env(REQUIRE_TOKEN="1").asks_for_tokens
 
 
 @pytest.mark.parametrize("url", ["postgres://h/d", "postgresql:///d?host=/run", "host=/run dbname=d", URL])
