@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +33,21 @@ BY_MARKER = {
     "needs_postgres15": Program("PostgreSQL 15", ("/usr/lib/postgresql/15/bin/postgres",)),
     "needs_strace": Program("strace", ("strace",)),
     "needs_pgbouncer": Program("PgBouncer", ("pgbouncer",)),
+    "needs_iproute": Program("iproute2", ("ip",)),
 }
+
+
+def _may_make_namespaces() -> bool:
+    try:
+        return subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 # Not programs: without these rights a test proves nothing, and whoever lacks them is no worse off for it.
 RIGHTS = {
     "needs_root": (lambda: os.geteuid() == 0, "not run as root"),
+    "needs_namespace": (_may_make_namespaces, "no network namespace can be made here"),
     "needs_memory_group": (memory_group.available, "no memory control group can be made here"),
 }
 
