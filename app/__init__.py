@@ -20,6 +20,7 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     from app import auth, context, errors, limits, openapi, requests
     from app.counts import Counts
     from app.database import COUNT_MS, Database
+    from app.depth_limit import DepthLimit
     from app.hints import HintSender
     from app.routes import admin, docs, jobs, leases, probes
     from app.services.jobs import Rules
@@ -42,11 +43,12 @@ def create_app(settings: "AppSettings") -> "flask.Flask":
     kinds = registry.load(settings.kind_modules)
     database = Database(settings.database_url)
     gate = auth.Gate(settings, TokenTable(database))
+    most = settings.max_queue_depth
     context.Context(
         settings=settings,
         gate=gate,
         database=database,
-        rules=Rules(kinds, settings.job_timeout_seconds),
+        rules=Rules(kinds, settings.job_timeout_seconds, DepthLimit(most, settings.web_concurrency) if most else None),
         hints=HintSender(lambda: database.open("windlass-web-hints")),
         # A waiting request holds a thread, and the other half must do for everybody else.
         waiting=WaitingRoom(lambda: database.open("windlass-web-listener"), settings.web_threads // 2),

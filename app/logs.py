@@ -8,7 +8,7 @@ from typing import Any
 
 import flask
 
-from app.log_lines import LineFormatter, TextFormatter, as_text
+from workerpool.kinds.log_lines import LineFormatter, TextFormatter, as_text
 
 _FIELDS = "%(levelname)s %(name)s %(message)s %(request_id)s"
 
@@ -24,6 +24,8 @@ class RequestId(logging.Filter):
 
 def config(log_format: str | None, level: str) -> dict[str, Any]:
     """A `logging.config.dictConfig` for the whole process, gunicorn included; `log_format` None means: by terminal."""
+    # gunicorn's own debug lines quote the bytes it could not read.
+    of_gunicorn = max(logging.getLevelNamesMapping()[level.upper()], logging.INFO)
     line: dict[str, Any] = {"()": LineFormatter, "process": "web", "fields": _FIELDS}
     return {
         "version": 1,
@@ -40,7 +42,7 @@ def config(log_format: str | None, level: str) -> dict[str, Any]:
         },
         "root": {"level": level.upper(), "handlers": ["console"]},
         "loggers": {
-            name: {"level": level.upper(), "handlers": [], "propagate": True}
+            name: {"level": of_gunicorn, "handlers": [], "propagate": True}
             for name in ("gunicorn.error", "gunicorn.access")
         },
     }

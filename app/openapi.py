@@ -37,7 +37,8 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "Link": {
-        "description": 'The next page, `</jobs?…>; rel="next"`; absent on the last.',
+        "description": 'The next page, `<…?cursor=…>; rel="next"`; absent on the last. A page ends at `limit`, or'
+        " sooner where the jobs come to 16 MiB.",
         "schema": {"type": "string"},
     },
     "Windlass-Cancel-Requested": {

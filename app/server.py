@@ -7,6 +7,7 @@ counts in the slot's files; see `app.metrics`.
 import atexit
 import math
 import os
+import resource
 import sys
 from typing import Any
 
@@ -28,6 +29,8 @@ graceful_timeout = max(1, math.ceil(_settings.shutdown_grace_seconds))
 keepalive = 100
 # Of one request, and of the worker's own loop, which does nothing but hand out connections.
 timeout = 60
+# Beside connections a process has files, its database's sockets, and those it only waits for to hang up.
+worker_connections = max(threads + 10, min(1000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100) * 3 // 4))
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # It would write into a home directory and start a thread in the process that forks.
 control_socket_disable = True

@@ -24,6 +24,7 @@ class AppSettings:
     web_threads: int = 8
     shutdown_grace_seconds: float = 25
     max_body_bytes: int = 1024 * 1024
+    max_queue_depth: int | None = None
     api_token: str | None = None
     admin_token: str | None = None
     require_token: bool = False
@@ -50,6 +51,7 @@ class AppSettings:
             web_threads=env.whole("WEB_THREADS", cls.web_threads, 1, 512),
             shutdown_grace_seconds=env.grace_seconds(),
             max_body_bytes=env.whole("MAX_BODY_BYTES", cls.max_body_bytes, 1024, 64 * 1024 * 1024),
+            max_queue_depth=env.read("MAX_QUEUE_DEPTH", _depth, None),
             api_token=env.read("API_TOKEN", _token, None),
             admin_token=env.read("ADMIN_TOKEN", _token, None),
             require_token=env.switch("REQUIRE_TOKEN"),
@@ -134,6 +136,12 @@ def _address(value: str) -> str:
     if not value.startswith("unix:/"):
         host_port(value)
     return value
+
+
+def _depth(value: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,6}|10000000", value):
+        raise ValueError("must be a whole number from 1 to 10000000; leave it unset for no limit")
+    return int(value)
 
 
 def _rate(value: str) -> int:

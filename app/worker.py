@@ -1,19 +1,52 @@
-"""gunicorn's threaded worker with two promises more: nobody who got through to it is left unanswered when it stops, and
-nobody holds one of its threads for ever by sending a byte now and then.
+"""gunicorn's threaded worker with promises of ours: nobody who got through to it is left unanswered when it stops;
+nobody holds one of its threads by sending slowly or not at all, or its main loop by not hanging up; and nothing that a
+client sent is repeated in what is said of its malformed request.
+
+Requests are gathered by the main thread (`app.arrivals`) and get a thread when they are whole. Where gunicorn itself
+does TLS all that is as gunicorn has it.
 """
 
+import errno
 import select
+import selectors
 import socket
 import time
+from functools import partial
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from app import context
+from app.arrivals import Arrival, Bounds
 
 # gunicorn's way, back to the main thread and from there to a thread of the pool, took 100 µs of an enqueue's 900. Who
 # asks again at once does so within a fraction of this.
 _NEXT_REQUEST_MS = 2
+# What all unfinished requests of a process may hold together, beside the largest one there may be.
+_MOST_GATHERED = 64 * 1024 * 1024
+# A client that has its answer and was told that this is all has so long to hang up.
+_LINGER_SECONDS = 2.0
+_SWEEP_SECONDS = 0.5
+
+
+class _Connection(TConn):  # type: ignore[misc]
+    """gunicorn's, which is not waited for when it is closed.
+
+    complete  all of the request in hand has come, so that another may follow it
+    """
+
+    def __init__(self, worker: "Worker", sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(worker.cfg, sock, client, server)
+        self._worker = worker
+        self.complete = True
+
+    def close(self, graceful: bool = False) -> None:
+        """Graceful: what still comes in is read for a while, so that no reset overtakes the answer."""
+        if graceful:
+            self._worker.linger(self.sock)
+        else:
+            super().close()
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -22,6 +55,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._busy: dict[Any, float] = {}
+        self._arriving: dict[Any, Arrival] = {}
+        self._lingering: dict[socket.socket, float] = {}
+        self._gathered = 0
+        self._swept_at = 0.0
+        cfg = self.cfg
+        head = cfg.limit_request_line + cfg.limit_request_fields * (cfg.limit_request_field_size + 2) + 4
+        self._bounds = Bounds(head, cfg.limit_request_field_size, 0)
+
+    def init_process(self) -> None:
+        """gunicorn's, which loads the application."""
+        self._bounds = self._bounds._replace(body=context.of(self.app.wsgi()).settings.max_body_bytes)
+        super().init_process()
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """gunicorn's; and once it stops, ends the waits, answers those still in the listener's queue, and hangs it up.
@@ -39,10 +84,141 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     taken = self.nr_conns
                     self.accept(listener)
                 listener.close()
+            for arrival in self._arriving.values():
+                arrival.until = min(arrival.until, time.monotonic() + STOP_KEEPALIVE_LINGER)
+
+    def accept(self, listener: Any) -> None:
+        """gunicorn's, but no thread waits for the first byte, and those who send nothing keep nobody out."""
+        if self.cfg.is_ssl:
+            super().accept(listener)
+            return
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self.log.warning("no descriptor is left for another connection")
+                self._make_room()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+        conn = _Connection(self, sock, client, listener.getsockname())
+        conn.init()
+        self.enqueue_req(conn)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """gunicorn's, once all of the request is there."""
+        if self.cfg.is_ssl:
+            super().enqueue_req(conn)
+            return
+        arrival = Arrival(self._bounds, conn.parser.unreader.take_buffered())
+        arrival.read(conn.sock)
+        if arrival.whole:
+            self._hand_over(conn, arrival)
+            return
+        arrival.until = time.monotonic() + (self.cfg.timeout if arrival.data else self.cfg.keepalive)
+        if not self.alive:
+            arrival.until = min(arrival.until, time.monotonic() + STOP_KEEPALIVE_LINGER)
+        self._arriving[conn] = arrival
+        self._gathered += len(arrival.data)
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._gather, conn, arrival))
+        self._answer_expectation(conn, arrival)
+
+    def _gather(self, conn: Any, arrival: Arrival, sock: Any) -> None:
+        if conn not in self._arriving:
+            # Dropped for another that came with the same look at the poller.
+            return
+        had = len(arrival.data)
+        arrival.read(sock)
+        self._gathered += len(arrival.data) - had
+        if arrival.whole:
+            self._forget(conn)
+            self._hand_over(conn, arrival)
+            return
+        if not had and arrival.data:
+            arrival.until = min(arrival.until, time.monotonic() + self.cfg.timeout)
+        self._answer_expectation(conn, arrival)
+        if self._gathered > _MOST_GATHERED + self._bounds.body:
+            largest = max(self._arriving, key=lambda each: len(self._arriving[each].data))
+            self._forget(largest)
+            self._drop(largest)
+
+    def _hand_over(self, conn: Any, arrival: Arrival) -> None:
+        if not arrival.data:
+            self._drop(conn)
+            return
+        conn.complete = arrival.complete
+        conn.parser.unreader.unread(bytes(arrival.data))
+        super().enqueue_req(conn)
+
+    def _answer_expectation(self, conn: Any, arrival: Arrival) -> None:
+        if arrival.expects:
+            arrival.expects = False
+            try:
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except OSError:
+                pass
+
+    def _forget(self, conn: Any) -> None:
+        self._gathered -= len(self._arriving.pop(conn).data)
+        self.poller.unregister(conn.sock)
+
+    def _drop(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _make_room(self) -> None:
+        """Hangs up on whoever has been sending a request, or nothing, for longest; else on who was answered first."""
+        if self._arriving:
+            oldest = next(iter(self._arriving))
+            self._forget(oldest)
+            self._drop(oldest)
+        elif self.keepalived_conns:
+            idle = self.keepalived_conns.popleft()
+            self.poller.unregister(idle.sock)
+            self._drop(idle)
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """gunicorn's, unless room was made meanwhile."""
+        if conn in self.keepalived_conns:
+            super().on_client_socket_readable(conn, client)
+
+    def linger(self, sock: socket.socket) -> None:
+        """Says that there is no more, and closes when the client has done the same or its time is over."""
+        try:
+            sock.setblocking(False)
+            sock.shutdown(socket.SHUT_WR)
+            self.poller.register(sock, selectors.EVENT_READ, self._discard)
+        except (OSError, ValueError):
+            sock.close()
+            return
+        self._lingering[sock] = time.monotonic() + _LINGER_SECONDS
+        if len(self._lingering) > self.worker_connections // 4:
+            self._hang_up(next(iter(self._lingering)))
+
+    def _discard(self, sock: Any) -> None:
+        if sock not in self._lingering:
+            return
+        try:
+            if sock.recv(65536):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        self._hang_up(sock)
+
+    def _hang_up(self, sock: socket.socket) -> None:
+        del self._lingering[sock]
+        self.poller.unregister(sock)
+        sock.close()
 
     def handle(self, conn: Any) -> Any:
-        """gunicorn's; in a thread of the pool, from the first byte of a request to the last of its answer, and on with
-        the client's next one if that comes at once.
+        """gunicorn's; in a thread of the pool, from a request that is whole to the last of its answer, and on with the
+        client's next one if that comes at once.
         """
         try:
             while True:
@@ -53,25 +229,57 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         finally:
             self._busy.pop(conn, None)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """gunicorn's, which answers and logs what it could not read: a header without its colon, token and all."""
+        if isinstance(exc, ParseException):
+            kind = type(exc)
+            exc.__class__ = type(kind.__name__, (kind,), {"__str__": lambda _: kind.__name__})
+        if hasattr(req, "uri"):
+            req.uri = req.uri.partition("?")[0]
+        super().handle_error(req, client, addr, exc)
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """gunicorn's, but no thread waits for the rest of a body that was refused before it had come."""
+        return bool(conn.complete and super()._keepalive_after(conn, keepalive))
+
     def _asks_again(self, conn: Any) -> bool:
-        """Whether the next request of a client that has been answered comes while its thread waits for it."""
-        if conn.parser.unreader.buf.getvalue():
-            # It has come together with the last, and so the socket has nothing to tell of it.
+        """Whether the next request of a client that has been answered comes, whole, while its thread waits for it."""
+        buffered = conn.parser.unreader.take_buffered()
+        if not buffered:
+            # A thread that waits here takes nobody else's request.
+            if len(self._busy) > self.cfg.threads // 2:
+                return False
+            arrivals = select.poll()
+            arrivals.register(conn.sock, select.POLLIN)
+            if not arrivals.poll(_NEXT_REQUEST_MS):
+                return False
+        if self.cfg.is_ssl:
+            conn.parser.unreader.unread(buffered)
             return True
-        # A thread that waits here takes nobody else's request.
-        if len(self._busy) > self.cfg.threads // 2:
-            return False
-        arrivals = select.poll()
-        arrivals.register(conn.sock, select.POLLIN)
-        return bool(arrivals.poll(_NEXT_REQUEST_MS))
+        arrival = Arrival(self._bounds, buffered)
+        arrival.read(conn.sock)
+        conn.parser.unreader.unread(bytes(arrival.data))
+        conn.complete = arrival.complete
+        # That a client has hung up gunicorn sees for itself.
+        return arrival.whole
 
     def murder_keepalived(self, force: bool = False) -> None:
         """gunicorn's, every second at least; and hangs up on requests that take too long."""
         super().murder_keepalived(force)
         now = time.monotonic()
+        if now < self._swept_at + _SWEEP_SECONDS and not force:
+            return
+        self._swept_at = now
         for conn, until in list(self._busy.items()):
             if now > until:
                 try:
                     conn.sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+        for conn, arrival in list(self._arriving.items()):
+            if now > arrival.until or force:
+                self._forget(conn)
+                self._drop(conn)
+        for sock, until in list(self._lingering.items()):
+            if now > until or force:
+                self._hang_up(sock)

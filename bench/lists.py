@@ -106,7 +106,7 @@ def measure_one(found: report.Report, conn: Connection, get: Callable[[str], byt
     """Single jobs, ended, running and waiting, anywhere in the month."""
     between = span(conn)
     ids = [jobs.page(conn, before=between.cursor(), limit=1) for _ in range(count)]
-    known = itertools.cycle([job.id for page in ids for job in page])
+    known = itertools.cycle([job.id for page in ids for job in page.jobs])
     found.add(
         {"asked for": "GET /jobs/{id}", "through": "HTTP"}, numbers(timed(lambda: get(f"/jobs/{next(known)}"), count))
     )
@@ -142,7 +142,7 @@ def list_by_sql(conn: Connection, asked: dict[str, Any]) -> object:
     """What the API asks the database for."""
     named = {"before" if name == "cursor" else name: value for name, value in asked.items()}
     named["offset"] = int(named.get("offset", 0))
-    return jobs.page(conn, **named, limit=51)
+    return jobs.page(conn, **named)
 
 
 def measure_counts(found: report.Report, get: Callable[[str], bytes], waiting: int, count: int) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from sql import arrays, jobs
 from sql.connection import Connection
-from sql.rows import Job, Status
+from sql.rows import Page, Status
 from sql.statements import load
 
 _SQL = load("dead_letters")
@@ -51,6 +51,19 @@ def redrive_matching(
     return Redriven(matched, len(redrive(conn, chosen)) if chosen else 0)
 
 
-def page(conn: Connection, queue: str, limit: int) -> list[Job]:
-    """The dead letters of a queue, those that died last first."""
-    return [Job(*row) for row in conn.fetch_all(_SQL["page"], queue=queue, limit=limit)]
+def page(
+    conn: Connection,
+    queue: str,
+    limit: int,
+    before: tuple[str, str] | None = None,
+    most_bytes: int = jobs.MOST_BYTES,
+) -> Page:
+    """The dead letters of a queue, those that died last first, up to `limit` and until they come to `most_bytes`.
+
+    `before` is where the page before ended: the `updated_at` and the id of its last job.
+    """
+    before_at, before_id = before or (None, None)
+    rows = conn.fetch_all(
+        _SQL["page"], queue=queue, limit=limit + 1, before_at=before_at, before_id=before_id, most_bytes=most_bytes
+    )
+    return jobs.page_of(rows[:limit])

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from sql import arrays
 from sql.connection import Connection
 from sql.errors import StorageError
-from sql.rows import Job, Status
+from sql.rows import Job, Page, Status
 from sql.statements import Statement, load
 
 _SQL = load("jobs")
@@ -26,6 +26,8 @@ _PAGE_OF_QUEUE = {
     Status.FAILED_PERMANENT: _SQL["page_done_of_queue"],
     Status.CANCELLED: _SQL["page_done_of_queue"],
 }
+MOST_BYTES = 16 * 1024 * 1024
+"""Of payloads, results, progress and errors that one answer tells: hundreds of a megabyte each would fill a process."""
 # No cancel needed more than 20 tries in 20,000 against eight processes moving the same jobs.
 _CANCEL_TRIES = 100
 
@@ -77,10 +79,10 @@ def enqueue_shown(conn: Connection, jobs: Sequence[NewJob]) -> list[Job | Enqueu
     ]
 
 
-def find_many(conn: Connection, ids: Sequence[str]) -> dict[str, Job]:
-    """Jobs by id; unknown ids are absent."""
-    rows = conn.fetch_all(_SQL["find_many"], ids=arrays.plain(ids))
-    return {row[0]: Job(*row) for row in rows}
+def find_many(conn: Connection, ids: Sequence[str], most_bytes: int = MOST_BYTES) -> dict[str, Job]:
+    """Jobs by id, until they come to `most_bytes`; unknown ids are absent."""
+    told = page_of(conn.fetch_all(_SQL["find_many"], ids=arrays.plain(ids), most_bytes=most_bytes))
+    return {job.id: job for job in told.jobs}
 
 
 def find(conn: Connection, job_id: str) -> Job | None:
@@ -105,13 +107,30 @@ def page(
     limit: int = 50,
     offset: int = 0,
     before: str | None = None,
-) -> list[Job]:
-    """Jobs newest first, those after the id `before`; unlike `offset` that does not slow down with depth."""
+    most_bytes: int = MOST_BYTES,
+) -> Page:
+    """Jobs newest first, up to `limit` and until they come to `most_bytes`, one at least.
+
+    Those after the id `before`; unlike `offset` that does not slow down with depth.
+    """
     pages = _PAGE if queue is None else _PAGE_OF_QUEUE
     rows = conn.fetch_all(
-        pages[status], status=status, kind=kind, queue=queue, limit=limit, offset=offset, before=before
+        pages[status],
+        status=status,
+        kind=kind,
+        queue=queue,
+        # One more than asked for tells whether there is a next page.
+        limit=limit + 1,
+        offset=offset,
+        before=before,
+        most_bytes=most_bytes,
     )
-    return [Job(*row) for row in rows]
+    return page_of(rows[:limit])
+
+
+def page_of(rows: Sequence[tuple[Any, ...]]) -> Page:
+    """Rows of `windlass.told` as a page."""
+    return Page([Job(*row[:-1]) for row in rows], bool(rows) and rows[-1][-1])
 
 
 def cancel(conn: Connection, job_id: str) -> Literal["cancelled", "flagged", "terminal", "missing"]:

@@ -29,6 +29,13 @@ def depth(conn: Connection, queue: str, at_most: int | None = None) -> int | Non
     return None if at_most is not None and seen > at_most else int(due)
 
 
+def waiting(conn: Connection, queue: str, at_most: int) -> int:
+    """How many jobs of `queue` wait, due or not, at most `at_most`."""
+    row = conn.fetch_one(_SQL["waiting"], queue=queue, limit=at_most)
+    assert row is not None
+    return int(row[0])
+
+
 def overview(conn: Connection, limit: int = 1000, counted: list[Unfinished] | None = None) -> list[QueueOverview]:
     """The queues with unfinished jobs and the paused ones, by name; from `counted` if they were counted before."""
     paused: dict[str, str] = dict(conn.fetch_all(_SQL["paused"]))

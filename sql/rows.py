@@ -43,6 +43,13 @@ class Job(NamedTuple):
     timeout_seconds: int
 
 
+class Page(NamedTuple):
+    """Jobs in the order asked for; `more`: whether others follow, behind the limit or because these were large."""
+
+    jobs: list[Job]
+    more: bool
+
+
 class Claimed(NamedTuple):
     """A job just claimed. Id and times stay text: objects of their own types cost 8 µs a job, numbers next to nothing.
 

@@ -93,6 +93,8 @@ begin
             then 'kind: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : - and neither . nor .. alone'
         when enqueue.payload is null
             then 'payload: must be given; for a JSON null write ''null''::jsonb'
+        when octet_length(enqueue.payload::text) > 1048576
+            then 'payload: must be at most 1048576 bytes as text; store what is larger elsewhere and enqueue where it is'
         when enqueue.queue is null or enqueue.queue !~ '^(?!\.\.?$)[A-Za-z0-9._:-]{1,128}$'
             then 'queue: must be 1 to 128 of the characters A-Z a-z 0-9 . _ : - and neither . nor .. alone'
         when enqueue.priority is null or enqueue.priority not between -32768 and 32767
@@ -308,6 +310,24 @@ CREATE FUNCTION windlass.job(wanted uuid) RETURNS SETOF windlass.job_reading
     AS $$
 begin
     return query select v.* from windlass.job_reading as v where v.id = wanted;
+end $$;
+
+CREATE FUNCTION windlass.told(wanted uuid[], most_bytes bigint) RETURNS TABLE(job windlass.job_reading, more boolean)
+    LANGUAGE plpgsql STABLE
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    bytes bigint := 0;
+begin
+    for n in 1 .. cardinality(wanted) loop
+        exit when bytes >= most_bytes;
+        select v.* into job from windlass.job_reading as v where v.id = wanted[n];
+        continue when not found;
+        bytes := bytes + octet_length(job.payload) + coalesce(octet_length(job.result), 0)
+            + coalesce(octet_length(job.progress), 0) + coalesce(octet_length(job.last_error), 0);
+        more := n < cardinality(wanted);
+        return next;
+    end loop;
 end $$;
 
 CREATE FUNCTION windlass.uuid7() RETURNS uuid

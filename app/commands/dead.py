@@ -42,6 +42,8 @@ def list_dead(target: Target, queue: str, limit: int, as_json: bool) -> None:
     path = f"{queue_path(queue)}/dead?{urlencode({'limit': limit})}"
     answer = accepted(Api(target.as_admin()).get(path), "dead list", admin=True)
     jobs = rows_in(object_in(answer.json()).get("jobs"))
+    if "Link" in answer.headers and len(jobs) < limit:
+        click.echo(f"only the last {len(jobs)}: their payloads fill an answer", err=True)
     if as_json:
         print_json(answer.text)
     else:

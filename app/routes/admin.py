@@ -2,6 +2,7 @@
 
 import math
 from typing import Any
+from urllib.parse import urlencode
 
 import flask
 
@@ -10,6 +11,7 @@ from app.auth import requires
 from app.openapi import Blueprint, answers, header
 from app.routes.jobs import json_answer, no_answer
 from app.schemas.admin import (
+    DeadCursor,
     DeadFilterSchema,
     DeadSchema,
     DepthSchema,
@@ -60,12 +62,16 @@ def depth(_path: dict[str, str], queue: str) -> flask.Response:
 @requires(Scope.ADMIN)
 @blueprint.arguments(QueuePathSchema(), location="path")
 @blueprint.arguments(DeadFilterSchema(), location="query")
-@blueprint.response(200, DeadSchema, description="Those that died last first")
+@blueprint.response(200, DeadSchema, description="Those that died last first", headers=header("Link"))
 @answers(503)
 def dead(_path: dict[str, str], asked: dict[str, Any], queue: str) -> flask.Response:
     """List a queue's dead letters"""
-    jobs = admin.dead(context.current().database.connection(), queue, asked["limit"])
-    return json_answer(dead_text(queue, jobs))
+    page = admin.dead(context.current().database.connection(), queue, asked["limit"], asked["cursor"])
+    headers = {}
+    if page.more:
+        query = urlencode({"limit": asked["limit"], "cursor": DeadCursor.after(page.jobs[-1])})
+        headers["Link"] = f'</v1/admin/queues/{queue}/dead?{query}>; rel="next"'
+    return json_answer(dead_text(queue, page.jobs), 200, headers)
 
 
 @blueprint.route("/jobs/<job_id:job_id>/requeue", methods=["POST"])

@@ -1,12 +1,16 @@
 """Shapes of `/v1/admin`: which queue, which dead letters, and how queues and the dead are shown."""
 
-from marshmallow import Schema, fields, validate
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
 
 from app.schemas.fields import Clamped, Flag
+from app.schemas.jobs import JOB_ID
 from app.schemas.texts import document_text, object_text, scalar_text
 from app.schemas.v1_jobs import V1JobSchema, v1_job_fields
 from sql.rows import Job
-from workerpool.kinds.fields import name, whole_number
+from workerpool.kinds.fields import Time, name, whole_number
 from workerpool.kinds.requests import Strict
 
 MOST_REDRIVEN = 10_000
@@ -20,10 +24,34 @@ class QueuePathSchema(Strict):
     queue = name("queue", required=True)
 
 
+class DeadCursor(fields.String):
+    """Where a page of dead letters ended; loads as the time that job died and its id."""
+
+    default_error_messages = {"cursor": "must be the cursor of a Link header"}
+    _FORM = re.compile(f"(.+)_({JOB_ID})")
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> Any:
+        found = self._FORM.fullmatch(value)
+        try:
+            assert found is not None
+            return Time().deserialize(found[1]), found[2]
+        except (AssertionError, ValidationError):
+            raise self.make_error("cursor") from None
+
+    @staticmethod
+    def after(job: Job) -> str:
+        """The cursor of the page behind `job`."""
+        return f"{job.updated_at}_{job.id}"
+
+
 class DeadFilterSchema(Strict):
     """The query of a queue's dead letters."""
 
     limit = Clamped(1, 500, load_default=50, metadata={"description": "Clamped to 1..500.", "default": 50})
+    cursor = DeadCursor(
+        load_default=None,
+        metadata={"description": 'Where the page before ended, from its `Link: <…>; rel="next"` header. Opaque.'},
+    )
 
 
 class RedriveSchema(Strict):

@@ -10,7 +10,7 @@ from app.problems import Conflict, Unavailable, no_job
 from app.schemas.admin import DEFAULT_REDRIVEN
 from sql.connection import Connection
 from sql.dead_letters import Redriven
-from sql.rows import Job, QueueOverview, Status
+from sql.rows import Page, QueueOverview, Status
 
 # Looked at in 4 ms: so a queue with few jobs is counted to the moment whatever waits in others.
 _MOST_AT_ONCE = 20_000
@@ -53,9 +53,9 @@ def resume(conn: Connection, queue: str) -> int:
     return sql.queues.resume(conn, queue)
 
 
-def dead(conn: Connection, queue: str, limit: int) -> list[Job]:
-    """The dead letters of a queue, those that died last first."""
-    return sql.dead_letters.page(conn, queue, limit)
+def dead(conn: Connection, queue: str, limit: int, before: tuple[str, str] | None) -> Page:
+    """The dead letters of a queue, those that died last first; `before` as `sql.dead_letters.page` has it."""
+    return sql.dead_letters.page(conn, queue, limit, before)
 
 
 def requeue(conn: Connection, job_id: str) -> None:

@@ -1,6 +1,7 @@
 """Many jobs in one request, each as if it had come alone and in order, in as few statements as that allows."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from marshmallow import ValidationError
 import sql.errors
 import sql.jobs
 from app.problems import Invalid, Problem, Unavailable, field_messages
-from app.services.jobs import Rules, key_conflict, prepare
+from app.services.jobs import Rules, key_conflict, prepare, queue_full
 from sql.connection import Connection
 from sql.errors import Rejected, UnknownCommit
 from sql.jobs import Enqueued, NewJob
@@ -63,8 +64,10 @@ class _Decided(NamedTuple):
         enqueued = self.enqueued[place]
         job = self.jobs.get(enqueued.id)
         if job is None:
-            # Retention took it between the two statements.
-            return Answer(problem=Unavailable("the job of this key has just been removed; try again"))
+            # Retention took it between the two statements, or it was not read any more.
+            return Answer(
+                problem=Unavailable("the job of this key is gone, or too large for this answer; send it alone")
+            )
         return Answer(job, enqueued.created)
 
 
@@ -80,12 +83,43 @@ def enqueue(conn: Connection, rules: Rules, items: Sequence[Any]) -> list[Answer
             waiting.append(_Asked(place, prepare(rules, _loaded(item))))
         except Problem as problem:
             decided.problems[place] = problem
+    waiting = _admitted(conn, rules, waiting, decided)
     while waiting:
         waiting = _store(conn, waiting, decided)
     found = {each.id for each in decided.enqueued.values()} - decided.jobs.keys()
     if found:
         decided.jobs.update(sql.jobs.find_many(conn, list(found)))
-    return [decided.answer(place) for place in range(len(items))]
+    return _bounded([decided.answer(place) for place in range(len(items))])
+
+
+def _admitted(conn: Connection, rules: Rules, waiting: list[_Asked], decided: _Decided) -> list[_Asked]:
+    """Those for whose queue there is room, the first first; why the others are refused."""
+    if rules.depth is None:
+        return waiting
+    wanted = Counter(asked.job.queue for asked in waiting)
+    room = {queue: rules.depth.admit(conn, queue, jobs) for queue, jobs in wanted.items()}
+    admitted = []
+    for asked in waiting:
+        queue = asked.job.queue
+        if room[queue]:
+            room[queue] -= 1
+            admitted.append(asked)
+        else:
+            decided.problems[asked.place] = queue_full(queue, rules.depth.limit)
+    return admitted
+
+
+def _bounded(answers: list[Answer]) -> list[Answer]:
+    """A thousand keys may find a thousand jobs with large results, or one of them a thousand times."""
+    told = 0
+    bounded = []
+    for answer in answers:
+        if answer.job is not None and not answer.created:
+            told += sum(len(text or "") for text in (answer.job.payload, answer.job.result, answer.job.progress))
+            if told > sql.jobs.MOST_BYTES:
+                answer = Answer(problem=Unavailable("this answer is full; send this job in a smaller bulk or alone"))
+        bounded.append(answer)
+    return bounded
 
 
 def _loaded(item: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import sql.dead_letters
 import sql.jobs
+from app.depth_limit import DepthLimit
 from app.problems import Conflict, Invalid, Unavailable, no_job
 from sql.connection import Connection
 from sql.jobs import Enqueued, NewJob
@@ -14,10 +15,13 @@ from workerpool.kinds.registry import PayloadInvalid, Registry, UnknownKind
 
 
 class Rules(NamedTuple):
-    """What a request is judged by: the registered kinds, and the timeout of a job whose kind names none."""
+    """What a request is judged by: the registered kinds, the timeout of a job whose kind names none, and how many jobs
+    may wait in a queue.
+    """
 
     kinds: Registry
     timeout_seconds: int
+    depth: DepthLimit | None = None
 
 
 class Page(NamedTuple):
@@ -47,14 +51,27 @@ def prepare(rules: Rules, asked: Mapping[str, Any], key: str | None = None) -> N
 def enqueue(conn: Connection, rules: Rules, asked: Mapping[str, Any], key: str | None = None) -> tuple[Job, bool]:
     """Stores one job, or finds the one its key already made; True if it is new.
 
-    Raises Invalid, and Conflict when the key was used with another request.
+    Raises Invalid, Conflict when the key was used with another request, and Unavailable when the queue is full.
     """
-    (outcome,) = sql.jobs.enqueue_shown(conn, [prepare(rules, asked, key)])
+    job = prepare(rules, asked, key)
+    admit(conn, rules, job.queue)
+    (outcome,) = sql.jobs.enqueue_shown(conn, [job])
     if isinstance(outcome, Job):
         return outcome, True
     if not outcome.same_request:
         raise key_conflict()
     return _found(conn, outcome), False
+
+
+def admit(conn: Connection, rules: Rules, queue: str) -> None:
+    """Raises Unavailable when `queue` has no room for another job."""
+    if rules.depth is not None and not rules.depth.admit(conn, queue):
+        raise queue_full(queue, rules.depth.limit)
+
+
+def queue_full(queue: str, limit: int) -> Unavailable:
+    """As many jobs wait as may."""
+    return Unavailable(f"queue {queue} is full: {limit} jobs wait in it (MAX_QUEUE_DEPTH); come back later", 5)
 
 
 def key_conflict() -> Conflict:
@@ -77,18 +94,16 @@ def page(conn: Connection, rules: Rules, asked: Mapping[str, Any]) -> Page:
         raise Invalid.of({"kind": [f"must be one of {', '.join(rules.kinds.names())}"]})
     if asked.get("cursor") and asked["offset"]:
         raise Invalid.of({"cursor": ["cannot be combined with offset"]})
-    limit = asked["limit"]
-    # One more than asked for tells whether there is a next page.
-    jobs = sql.jobs.page(
+    jobs, more = sql.jobs.page(
         conn,
         status=Status(asked["status"]) if asked.get("status") else None,
         kind=kind,
         queue=asked.get("queue"),
-        limit=limit + 1,
+        limit=asked["limit"],
         offset=asked["offset"],
         before=asked.get("cursor"),
     )
-    return Page(jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None)
+    return Page(jobs, jobs[-1].id if more else None)
 
 
 def cancel(conn: Connection, job_id: str) -> bool:

@@ -11,7 +11,7 @@ import sql.jobs
 import sql.leases
 from app.problems import Conflict, Invalid, NotFound, no_job
 from app.schemas.leases import DEFAULT_RETRY_MS
-from app.services.jobs import Rules, key_conflict, prepare
+from app.services.jobs import Rules, admit, key_conflict, prepare
 from sql.connection import Connection
 from sql.errors import StorageError
 from sql.leases import START, Failure, Lease, Pick, Settled, Stream
@@ -24,8 +24,6 @@ _DEFAULT_MAX_ATTEMPTS = 5
 _TOKEN = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{8})", re.ASCII)
 # Each try that finds nothing but poison has buried some of it.
 _POISON_TRIES = 10
-# Payloads of one answer: a thousand of a megabyte each would fill the process's memory, and outlast their leases.
-_MOST_BYTES = 16 * 1024 * 1024
 # As many of the largest that a request can bring fit; how many more do is told by the size of these.
 _FIRST_CLAIM = 16
 
@@ -72,11 +70,12 @@ def enqueue(
 ) -> Added:
     """Stores one job (`asked` as `NewLeasableJobSchema` loads it), or finds the one its key made.
 
-    Raises Invalid, and Conflict when the key was used with another request.
+    Raises Invalid, Conflict when the key was used with another request, and Unavailable when the queue is full.
     """
     # The other defaults are filled in afterwards: they are no part of what was asked, which the key is compared by.
     job = prepare(rules, {**asked, "kind": asked.get("kind") or _DEFAULT_KIND}, key)
     job = job._replace(max_attempts=asked.get("max_attempts") or _DEFAULT_MAX_ATTEMPTS, key_seconds=key_seconds)
+    admit(conn, rules, job.queue)
     (enqueued,) = sql.jobs.enqueue(conn, [job])
     if not enqueued.same_request:
         raise key_conflict()
@@ -117,7 +116,7 @@ def _look(
 def _claim(conn: Connection, asked: Mapping[str, Any], picks: list[Pick]) -> list[Leased]:
     """Up to the limit asked for, as far as the payloads fit into one answer, in their order."""
     told: list[Leased] = []
-    room, limit = _MOST_BYTES, min(_FIRST_CLAIM, asked["limit"])
+    room, limit = sql.jobs.MOST_BYTES, min(_FIRST_CLAIM, asked["limit"])
     while limit and room > 0:
         try:
             claimed = sql.leases.claim(conn, queue=asked["queue"], picks=picks, limit=limit, lease_ms=asked["lease_ms"])

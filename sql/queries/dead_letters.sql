@@ -45,15 +45,15 @@ select
     array(select id::text from matching order by finished_at, id limit %(limit)s);
 
 -- name: page
--- The dead letters of a queue, newest death first.
-select v.*
-from (
-    select d.id, d.finished_at
+-- The dead letters of a queue, newest death first, those that died before a time and id.
+select (t.job).*, t.more
+from windlass.told(array(
+    select d.id
     from windlass.done as d
     join windlass.jobs as j on j.id = d.id
     where d.status = 'failed_permanent' and j.queue = %(queue)s
+        and (%(before_at)s::timestamptz is null
+            or (d.finished_at, d.id) < (%(before_at)s::timestamptz, %(before_id)s::uuid))
     order by d.finished_at desc, d.id desc
     limit %(limit)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by p.finished_at desc, p.id desc;
+), %(most_bytes)s) as t;

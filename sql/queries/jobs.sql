@@ -74,10 +74,9 @@ select v.*
 from windlass.job(%(id)s::uuid) as v;
 
 -- name: find_many
--- Jobs by id, in no order.
-select v.*
-from windlass.job_reading as v
-where v.id = any(%(ids)s::uuid[]);
+-- Jobs by id, in the order given, as far as they fit.
+select (t.job).*, t.more
+from windlass.told(%(ids)s::uuid[], %(most_bytes)s) as t;
 
 -- name: exists
 -- Whether there is such a job.
@@ -85,17 +84,15 @@ select exists (select from windlass.jobs where id = %(id)s::uuid);
 
 -- name: page_all
 -- Newest first, of any status.
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select id
     from windlass.jobs
     where (%(kind)s::text is null or kind = %(kind)s)
         and (%(before)s::uuid is null or id < %(before)s::uuid)
     order by id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: page_all_of_queue
 -- Newest first, of any status and one queue: the newest of each of its kinds, which the walk finds from kind to kind.
@@ -118,8 +115,8 @@ with recursive kinds as (
         limit 1
     ) as n
 )
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select newest.id
     from kinds as k
     cross join lateral (
@@ -131,14 +128,12 @@ from (
     ) as newest
     order by newest.id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: page_done
 -- Newest first, of one terminal status, listed from the table that holds it: through the view it took 150 ms and more.
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select d.id
     from windlass.done as d
     where d.status = %(status)s
@@ -146,9 +141,7 @@ from (
         and (%(before)s::uuid is null or d.id < %(before)s::uuid)
     order by d.id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: page_done_of_queue
 -- Newest first, of one terminal status and one queue, again from kind to kind: within one, both indexes have ids in order.
@@ -172,8 +165,8 @@ with recursive kinds as (
         limit 1
     ) as n
 )
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select newest.id
     from kinds as k
     cross join lateral (
@@ -187,14 +180,12 @@ from (
     ) as newest
     order by newest.id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: page_running
 -- Newest first, of those running.
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select id
     from windlass.running
     where (%(kind)s::text is null or kind = %(kind)s)
@@ -202,14 +193,12 @@ from (
         and (%(before)s::uuid is null or id < %(before)s::uuid)
     order by id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: page_queued
 -- Newest first, of those waiting for their first attempt.
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select id
     from windlass.ready
     where attempts = 0
@@ -218,14 +207,12 @@ from (
         and (%(before)s::uuid is null or id < %(before)s::uuid)
     order by id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: page_retrying
 -- Newest first, of those waiting for another attempt.
-select v.*
-from (
+select (t.job).*, t.more
+from windlass.told(array(
     select id
     from windlass.ready
     where attempts > 0
@@ -234,9 +221,7 @@ from (
         and (%(before)s::uuid is null or id < %(before)s::uuid)
     order by id desc
     limit %(limit)s offset %(offset)s
-) as p
-join windlass.job_reading as v on v.id = p.id
-order by v.id desc;
+), %(most_bytes)s) as t;
 
 -- name: cancel
 -- Ends a waiting job, flags a running one. One statement has one snapshot: a job that moves between ready and running

@@ -19,6 +19,11 @@ from (
 select count(*) filter (where run_at <= now()), count(*)
 from (select run_at from windlass.ready where queue = %(queue)s limit %(limit)s) as r;
 
+-- name: waiting
+-- How many jobs of a queue wait, due or not; it counts no further than the limit.
+select count(*)
+from (select from windlass.ready where queue = %(queue)s limit %(limit)s) as r;
+
 -- name: paused
 -- The queues that hand out nothing, and since when.
 select name, windlass.rfc3339(paused_at) from windlass.queues where paused_at is not null;

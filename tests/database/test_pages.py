@@ -1,7 +1,7 @@
 """Reading jobs: one, several, or page by page, newest first."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from support.work import add, add_many, claim_one, inside, look, register
@@ -22,6 +22,10 @@ class World(NamedTuple):
 
     def newest_first(self, *statuses: Status) -> list[str]:
         return sorted((job_id for status in statuses for job_id in self.ids[status]), reverse=True)
+
+
+def listed(conn: Connection, **asked: Any) -> list[Job]:
+    return jobs.page(conn, **asked).jobs
 
 
 def ids(page: list[Job]) -> list[str]:
@@ -57,18 +61,18 @@ def world(connection: Connection) -> World:
 
 def test_each_status_is_listed_newest_first_and_nothing_else(connection: Connection, world: World) -> None:
     for status in Status:
-        page = jobs.page(connection, status=status)
+        page = listed(connection, status=status)
         assert ids(page) == world.newest_first(status)
         assert {job.status for job in page} == {status.value}
 
 
 def test_without_a_status_every_job_is_listed(connection: Connection, world: World) -> None:
-    assert ids(jobs.page(connection)) == world.newest_first(*Status)
+    assert ids(listed(connection)) == world.newest_first(*Status)
 
 
 def test_a_listed_job_is_the_job_as_it_is_found(connection: Connection, world: World) -> None:
     for status in Status:
-        assert jobs.page(connection, status=status) == [look(connection, one) for one in world.newest_first(status)]
+        assert listed(connection, status=status) == [look(connection, one) for one in world.newest_first(status)]
 
 
 def test_kind_and_queue_filter_within_every_status(connection: Connection, world: World) -> None:
@@ -80,28 +84,28 @@ def test_kind_and_queue_filter_within_every_status(connection: Connection, world
             for queue in ("other", "third")
         }
         for asked in (status, None):
-            one = jobs.page(connection, status=asked, kind="resize", queue="third")
+            one = listed(connection, status=asked, kind="resize", queue="third")
             assert made["resize", "third"] in ids(one)
             assert {(job.kind, job.queue) for job in one} == {("resize", "third")}
-        assert set(ids(jobs.page(connection, status=status, kind="resize"))) == {
+        assert set(ids(listed(connection, status=status, kind="resize"))) == {
             made["resize", "other"],
             made["resize", "third"],
         }
-        assert set(ids(jobs.page(connection, status=status, queue="other"))) == {
+        assert set(ids(listed(connection, status=status, queue="other"))) == {
             made["email", "other"],
             made["resize", "other"],
         }
-        assert jobs.page(connection, status=status, kind="unknown") == []
-        assert jobs.page(connection, status=status, queue="unknown") == []
+        assert listed(connection, status=status, kind="unknown") == []
+        assert listed(connection, status=status, queue="unknown") == []
 
 
 def test_limit_and_offset_cut_the_list(connection: Connection, world: World) -> None:
     everything = world.newest_first(*Status)
-    assert ids(jobs.page(connection, limit=5)) == everything[:5]
-    assert ids(jobs.page(connection, limit=5, offset=4)) == everything[4:9]
-    assert jobs.page(connection, offset=12) == []
+    assert ids(listed(connection, limit=5)) == everything[:5]
+    assert ids(listed(connection, limit=5, offset=4)) == everything[4:9]
+    assert listed(connection, offset=12) == []
     for status in Status:
-        assert ids(jobs.page(connection, status=status, limit=1, offset=1)) == world.newest_first(status)[1:]
+        assert ids(listed(connection, status=status, limit=1, offset=1)) == world.newest_first(status)[1:]
 
 
 @pytest.mark.usefixtures("world")
@@ -109,29 +113,29 @@ def test_limit_and_offset_cut_the_list(connection: Connection, world: World) -> 
 def test_the_kinds_of_a_queue_are_listed_as_one(connection: Connection, status: Status | None) -> None:
     kinds = ("resize", "audit", "zip", "audit", "email", "zip", "audit")
     made = [bring(connection, status or Status.CANCELLED, kind=kind, queue="mixed") for kind in kinds][::-1]
-    assert ids(jobs.page(connection, status=status, queue="mixed")) == made
+    assert ids(listed(connection, status=status, queue="mixed")) == made
     for offset in range(8):
-        assert ids(jobs.page(connection, status=status, queue="mixed", limit=2, offset=offset)) == made[offset:][:2]
+        assert ids(listed(connection, status=status, queue="mixed", limit=2, offset=offset)) == made[offset:][:2]
     for n, job_id in enumerate(made):
-        assert ids(jobs.page(connection, status=status, queue="mixed", limit=3, before=job_id)) == made[n + 1 :][:3]
-    audits = ids(jobs.page(connection, status=status, queue="mixed", kind="audit", limit=2, offset=1))
+        assert ids(listed(connection, status=status, queue="mixed", limit=3, before=job_id)) == made[n + 1 :][:3]
+    audits = ids(listed(connection, status=status, queue="mixed", kind="audit", limit=2, offset=1))
     assert audits == [made[3], made[5]]
 
 
 def test_a_cursor_goes_through_the_list_though_new_jobs_come(connection: Connection, world: World) -> None:
     everything, seen = world.newest_first(*Status), list[str]()
-    while page := jobs.page(connection, limit=5, before=seen[-1] if seen else None):
+    while page := listed(connection, limit=5, before=seen[-1] if seen else None):
         seen += ids(page)
         add(connection)
     assert seen == everything
     for status in Status:
         newest, oldest = world.newest_first(status)
-        assert ids(jobs.page(connection, status=status, before=newest)) == [oldest]
+        assert ids(listed(connection, status=status, before=newest)) == [oldest]
 
 
 def test_the_default_page_is_fifty(connection: Connection) -> None:
     given = add_many(connection, 60)
-    assert ids(jobs.page(connection)) == sorted(given, reverse=True)[:50]
+    assert ids(listed(connection)) == sorted(given, reverse=True)[:50]
 
 
 def test_several_jobs_are_found_by_id_and_unknown_ones_are_absent(connection: Connection, world: World) -> None:

@@ -138,7 +138,7 @@ def test_the_dead_letters_of_a_queue_are_redriven_in_the_order_in_which_they_die
         )  # fmt: skip
         leases.fail(connection, None, [Failure(lease_of(claimed), "boom", permanent=True)])
     newest = died(connection)
-    assert [job.id for job in dead_letters.page(connection, "default", 10)] == [newest, young, old]
+    assert [job.id for job in dead_letters.page(connection, "default", 10).jobs] == [newest, young, old]
     assert dead_letters.redrive_matching(connection, "default", limit=1) == (3, 1)
     assert statuses(connection, [old, young, newest]) == ["queued", "failed_permanent", "failed_permanent"]
     assert dead_letters.redrive_matching(connection, "default", limit=10) == (2, 2)
@@ -255,11 +255,11 @@ def test_the_page_shows_the_dead_of_one_queue_newest_death_first(connection: Con
     ids = [died(connection, f"error {number}") for number in range(4)]
     died(connection, queue="other")
     cancelled(connection)
-    page = dead_letters.page(connection, "default", 3)
+    page = dead_letters.page(connection, "default", 3).jobs
     assert [job.id for job in page] == ids[:0:-1]
     assert [job.last_error for job in page] == ["error 3", "error 2", "error 1"]
     assert {job.status for job in page} == {"failed_permanent"}
     # One that dies again is the newest again.
     dead_letters.redrive(connection, [ids[0]])
     leases.fail(connection, None, [Failure(claim_one(connection), "again", permanent=True)])
-    assert [job.id for job in dead_letters.page(connection, "default", 50)] == [ids[0], *ids[:0:-1]]
+    assert [job.id for job in dead_letters.page(connection, "default", 50).jobs] == [ids[0], *ids[:0:-1]]

@@ -81,7 +81,7 @@ def test_a_retention_longer_than_time_itself_deletes_nothing(connection: Connect
 def test_pruning_is_bounded_and_takes_the_oldest_first(connection: Connection) -> None:
     ids = [age(connection, ended(connection), days=days) for days in (9, 12, 10, 11)]
     assert retention.prune_done(connection, days=7, limit=3) == 3
-    assert [job.id for job in jobs.page(connection)] == [ids[0]]
+    assert [job.id for job in jobs.page(connection).jobs] == [ids[0]]
     assert retention.prune_done(connection, days=7, limit=3) == 1
 
 

@@ -93,6 +93,16 @@ def test_a_refusal_names_the_field_and_leaves_nothing(any_connection: Connection
     assert said.sqlstate == "22023"
 
 
+def test_a_payload_may_be_a_mebibyte_of_text_and_no_byte_more(any_connection: Connection) -> None:
+    largest = f'"{"ä" * (512 * 1024 - 1)}"'
+    assert len(look(any_connection, enqueue(any_connection, payload=largest)).payload.encode()) == 1024 * 1024
+    # Compressed it is a hundredth, and a number with an exponent is written out in full.
+    for payload in (f'"x{largest[1:]}', f"[{', '.join(['1e300'] * 3500)}]"):
+        said = refusal(any_connection, payload=payload)
+        assert (said.message_primary or "").startswith("windlass.enqueue: payload: must be at most 1048576 bytes")
+        assert said.sqlstate == "22023"
+
+
 def test_a_refusal_takes_the_callers_transaction_with_it(connection: Connection) -> None:
     connection.execute("create table public.orders (id integer)")
 

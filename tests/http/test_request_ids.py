@@ -59,7 +59,7 @@ def test_text_from_outside_cannot_start_a_line_of_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     refused.open("/jobs", method="A\nINFO forged", headers={"X-Request-Id": "ok"})
-    from app.log_lines import TextFormatter
+    from workerpool.kinds.log_lines import TextFormatter
 
     shown = [TextFormatter("web").format(record) for record in caplog.records]
     assert shown

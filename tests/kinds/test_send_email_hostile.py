@@ -1,11 +1,11 @@
 """Hostile mail: each input is refused, or is exactly one message to exactly the recipients it names."""
 
-import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.handlers import a_run
+from support.hostile_mail import payloads
+from support.raw_smtp import RawSmtp
 from support.smtp_sink import Received, SmtpSink
 
 from workerpool.kinds.registry import PayloadInvalid, load
@@ -15,46 +15,7 @@ from workerpool.outcomes import Dead
 
 HEADERS = {"message-id", "date", "from", "to", "cc", "reply-to", "subject", "auto-submitted", "mime-version"}
 HEADERS |= {"content-type", "content-transfer-encoding"}
-INTRUDER = "intruder@evil.example"
-
-BREAKS = [
-    *("\r\n", "\n", "\r", "\r\n\r\n", "\r\n ", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"),
-    *("\\r\\n", "%0d%0a", "=0D=0A", "\u560a\u560d", "\ud800", "\x1b[2J", "\u202e", "\ufeff", "\x7f", "\x00", ""),
-]
-INJECTIONS = [
-    *(f"Bcc: {INTRUDER}", f"To: {INTRUDER}", "X-Evil: 1", "Content-Type: text/html", ".", ".\r\n", "..", "QUIT"),
-    *(f".\r\nMAIL FROM:<{INTRUDER}>\r\nRCPT TO:<{INTRUDER}>\r\nDATA\r\nevil\r\n.", f"RCPT TO:<{INTRUDER}>"),
-    *(f"\n.\r\nRCPT TO:<{INTRUDER}>", f"\r.\rMAIL FROM:<{INTRUDER}>", "From attacker", "\x00", "--===============", ""),
-]
-ENCODED = [
-    *("=?utf-8?q?=0D=0ABcc:_%s?=", "=?utf-8?b?DQpCY2M6IGludHJ1ZGVyQGV2aWwuZXhhbXBsZQ==?=", "=?utf-8?q?=0ABcc:=20x?= y"),
-    *("=?x?q?=0a?=", "=?iso-2022-jp?b?GyRCDQo=?=", "=?utf-7?q?+AA0ACg-Bcc:?=", "=?", "?=", "=?utf-8?q?"),
-]
-SHAPES = [
-    *("ann@example.org", "a@b", "{0}@example.org", "ann@{0}", "ann@example.org{0}", "{0}ann@example.org", "<{0}>"),
-    *('"{0}"@example.org', "Ann {0} <ann@example.org>", "ann@example.org,{0}", "ann@example.org> {0} <b", "{0}"),
-    *("ann@example.org SIZE=1", "=?utf-8?q?=61?=@example.org", "ann@[127.0.0.1]", "ann%evil.example@example.org"),
-    *("@a,@b:ann@example.org", "o'x+y@example.org"),
-]
-TEXTS = [*BREAKS, *INJECTIONS, *ENCODED, "text", "ä", " " * 80, "word " * 30]
-
-
-def hostile(chance: random.Random) -> str:
-    return "".join(chance.choices(TEXTS, k=chance.randint(1, 5)))
-
-
-def hostile_address(chance: random.Random) -> Any:
-    made = chance.choice(SHAPES).format(chance.choice([*BREAKS, *INJECTIONS, *ENCODED, "b"]))
-    return chance.choice([made, [made], ["ann@example.org", made], made, "ann@example.org"])
-
-
-def payloads(seed: int, count: int, fields: list[str]) -> Iterator[dict[str, Any]]:
-    chance = random.Random(seed)
-    for _ in range(count):
-        payload: dict[str, Any] = {"to": "ann@example.org", "subject": "Hello", "body": "Text"}
-        for field in chance.sample(fields, chance.randint(1, 3)):
-            payload[field] = hostile_address(chance) if field in ("to", "cc", "reply_to") else hostile(chance)
-        yield payload
+EVERYWHERE = ["to", "subject", "body", "html", "cc", "reply_to"]
 
 
 def settings(sink: SmtpSink) -> KindSettings:
@@ -82,7 +43,7 @@ def assert_one_message(sink: SmtpSink, payload: dict[str, Any]) -> None:
 def test_a_thousand_hostile_inputs_are_each_refused_or_one_message_to_those_named() -> None:
     refused = sent = 0
     with SmtpSink() as sink:
-        for payload in payloads(1, 1200, ["to", "subject", "body", "html", "cc", "reply_to"]):
+        for payload in payloads(1, 1200, EVERYWHERE):
             sink.received.clear()
             try:
                 loaded = load().check("send_email", payload)
@@ -110,6 +71,33 @@ def test_no_text_gets_into_the_header_block_even_past_the_schema() -> None:
             [received] = sink.received
             assert received.recipients == ["ann@example.org"]
             assert_header_block(received, payload)
+
+
+def test_whoever_reads_line_ends_otherwise_sees_one_message_to_those_named_too() -> None:
+    """Servers differ in what ends a line, a header or a message; each reading of the bytes must come to the same."""
+    refused = sent = 0
+    with RawSmtp() as sink:
+        rules = KindSettings.from_env({"SMTP_URL": f"smtp://127.0.0.1:{sink.port}", "SMTP_FROM": "j@windlass.example"})
+        for seed, past_the_schema in ((3, False), (4, True)):
+            for payload in payloads(seed, 500, ["subject", "body", "html"] if past_the_schema else EVERYWHERE):
+                sink.sessions.clear()
+                payload["to"] = ["ann@example.org"] if past_the_schema else payload["to"]
+                try:
+                    loaded = payload if past_the_schema else load().check("send_email", payload)
+                    send(loaded, a_run().context, rules)
+                except (PayloadInvalid, Dead, ValueError):
+                    refused += 1
+                    assert not any(session.data for session in sink.sessions), payload
+                    continue
+                sent += 1
+                [session] = sink.sessions
+                assert session.recipients() == recipients(loaded), payload
+                assert session.messages() == 1, payload
+                assert session.header_names() <= HEADERS, payload
+    print(f"mail: {refused + sent} hostile inputs, {sent} sent as one message to those named, {refused} refused")
+    assert refused + sent == 1000
+    assert refused > 200
+    assert sent > 200
 
 
 @pytest.mark.parametrize("word", ["=?utf-8?q?=0D=0ABcc:_intruder@evil.example?=", "=?utf-8?b?DQpCY2M6IHhAeS56?="])

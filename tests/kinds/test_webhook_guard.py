@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 import pytest
+from support.forbidden_hosts import HOSTS
 from support.handlers import a_run
 from support.receiver import Receiver
 
@@ -14,18 +15,6 @@ from workerpool.kinds.webhook_delivery import deliver
 from workerpool.outcomes import Dead, Retry
 
 SECRET = f"whsec_{'a' * 43}="
-
-HOSTS = [
-    *("127.0.0.1", "127.1", "127.0.1", "2130706433", "0177.0.0.1", "0x7f.1", "0x7f000001", "017700000001"),
-    *("0x7F.0x0.0x0.0x1", "0", "0.0.0.0", "localhost", "LocalHost", "[::1]", "[::]", "[0:0::1]"),
-    *("[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]"),
-    *("[2002:7f00:1::]", "[::ffff:0:127.0.0.1]", "[2001:0:7f00:1::]", "[fe80::1]", "[fec0::1]", "[ff02::1]"),
-    *("169.254.169.254", "0xa9fea9fe", "2852039166", "[::ffff:169.254.169.254]", "[fd00:ec2::254]", "168.63.129.16"),
-    *("10.0.0.1", "10.1", "100.64.0.1", "172.16.0.1", "192.168.0.1", "0xc0.0xa8.1", "198.18.0.1", "224.0.0.1"),
-    *("255.255.255.255", "240.0.0.1", "192.0.0.8", "192.88.99.1", "203.0.113.1", "[3fff::1]", "[5f00::1]"),
-    *("１２７.0.0.1", "①②⑦.⓪.⓪.①", "127。0。0。1", "user@127.0.0.1", "example.org@127.0.0.1", "127.0.0.1%00"),  # noqa: RUF001
-    *("example.org\\@127.0.0.1", "[::1%25lo]", "[::ffff:127.0.0.1%25lo]"),
-]
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ class Mover:
         return dead_letters.redrive_matching(self.conn, "default", error_contains="boom", limit=limit).requeued
 
     def _some_jobs(self) -> list[str]:
-        return [job.id for job in jobs.page(self.conn, limit=30, offset=self.random.randint(0, 250))]
+        return [job.id for job in jobs.page(self.conn, limit=30, offset=self.random.randint(0, 250)).jobs]
 
     def enqueue(self) -> int:
         given = [self._job() for _ in range(self.random.randint(1, 5))]

@@ -109,15 +109,20 @@ def is_own(address: Address) -> bool:
 class Guard:
     """What this installation lets webhooks reach: public addresses on `ports`, and the `allowed` networks.
 
-    `own` says which addresses are this machine's.
+    `own` says which addresses are this machine's; `services` are the hosts of the servers that the service itself uses,
+    whose addresses are none for webhooks either.
     """
 
     allowed: tuple[AllowedNet, ...]
     ports: frozenset[int]
     own: Callable[[Address], bool] = is_own
+    services: tuple[str, ...] = ()
 
-    def check(self, address: Address, port: int) -> None:
-        """Raises AddressRefused unless `address` may be connected to on `port`."""
+    def check(self, address: Address, port: int, services: frozenset[Address] | None = None) -> None:
+        """Raises AddressRefused unless `address` may be connected to on `port`.
+
+        `services`: their addresses; without them those count that are written out.
+        """
         meant = _meant(address)
         # An entry that names 127.0.0.1 means its mapped form too, which is the same host; it does not mean the NAT64
         # form, which is somebody else's.
@@ -125,6 +130,8 @@ class Guard:
         if any(entry.names(named, port) for entry in self.allowed):
             return
         why = _why_denied(meant) or ("this machine's own" if self.own(meant) else None)
+        if meant in (frozenset(filter(None, map(literal, self.services))) if services is None else services):
+            why = why or "a server's that this service uses itself"
         if why is not None:
             raise AddressRefused(f"is not a public address ({why}); to allow it name its network in WEBHOOK_ALLOW_NETS")
         self._check_port(port)
@@ -140,16 +147,25 @@ class Guard:
         elif not any(entry.port in (None, port) for entry in self.allowed):
             self._check_port(port)
 
-    def checked(self, answers: Iterable[Answer], port: int) -> list[Answer]:
+    def checked(self, answers: Iterable[Answer], port: int, services: frozenset[Address] | None = None) -> list[Answer]:
         """The answers of one resolution, if every one of them may be connected to; at most 8 are kept.
 
         Raises AddressRefused when a single one may not.
         """
         every = list(answers)
-        for *_, socket_address in every:
-            # A scope id ("fe80::1%eth0") says which link, not which address.
-            self.check(ipaddress.ip_address(str(socket_address[0]).partition("%")[0]), port)
+        for one in every:
+            self.check(_address_of(one), port, services)
         return every[:_MOST_ANSWERS]
+
+    def services_found(self, resolve: Resolve) -> frozenset[Address]:
+        """The addresses of the services; one whose name means nothing just now is nowhere to be reached."""
+        found: set[Address] = set()
+        for host in self.services:
+            try:
+                found.update(_meant(_address_of(answer)) for answer in resolve(host, 0))
+            except (OSError, UnicodeError):
+                continue
+        return frozenset(found)
 
     def _check_port(self, port: int) -> None:
         if port not in self.ports:
@@ -196,6 +212,11 @@ def _entry(text: str) -> AllowedNet:
             f"must be a comma list of networks, each with a port or without, such as"
             f" 127.0.0.1/32:9000, [::1]/128:9000, 10.0.0.0/8; {text!r} is none: {error}"
         ) from None
+
+
+def _address_of(answer: Answer) -> Address:
+    # A scope id ("fe80::1%eth0") says which link, not which address.
+    return ipaddress.ip_address(str(answer[4][0]).partition("%")[0])
 
 
 def _meant(address: Address) -> Address:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from workerpool.kinds.address_guard import Answer, Guard, Resolve
+from workerpool.kinds.address_guard import Address, Answer, Guard, Resolve
 from workerpool.kinds.webhook_url import DEFAULT_PORTS, Target
 
 MOST_READ: Final = 65_536
@@ -59,7 +59,8 @@ def post(
     `deadline` is a reading of `time.monotonic()` by which the whole exchange ends. Raises AddressRefused,
     DeadlinePassed, OSError (ssl.SSLError and socket.gaierror among them) and http.client.HTTPException.
     """
-    answers = guard.checked(_resolved(target, resolve, deadline), target.port)
+    found, services = _resolved(target, guard, resolve, deadline)
+    answers = guard.checked(found, target.port, services)
     connection = _Connection(target, answers, deadline)
     try:
         return _exchange(connection, target, body, headers)
@@ -169,14 +170,18 @@ class _Connection(http.client.HTTPConnection):
         raise failure or TimeoutError("the deadline has passed")
 
 
-def _resolved(target: Target, resolve: Resolve, deadline: float) -> Sequence[Answer]:
-    """One resolution, in a thread of its own: the resolver cannot be given a time limit or be interrupted, and the
-    handler must stay able to stop. A thread left behind ends with the resolver's own limits."""
-    answered: queue.SimpleQueue[Sequence[Answer] | Exception] = queue.SimpleQueue()
+def _resolved(
+    target: Target, guard: Guard, resolve: Resolve, deadline: float
+) -> tuple[Sequence[Answer], frozenset[Address]]:
+    """One resolution, and where our own servers are, in a thread of its own: the resolver cannot be given a time limit
+    or be interrupted, and the handler must stay able to stop. A thread left behind ends with the resolver's own limits.
+    """
+    answered: queue.SimpleQueue[tuple[Sequence[Answer], frozenset[Address]] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answered.put(resolve(target.host, target.port))
+            found = resolve(target.host, target.port)
+            answered.put((found, guard.services_found(resolve)))
         except Exception as error:
             answered.put(error)
 
@@ -187,6 +192,6 @@ def _resolved(target: Target, resolve: Resolve, deadline: float) -> Sequence[Ans
         raise DeadlinePassed("resolving the host's name") from None
     if isinstance(found, Exception):
         raise found
-    if not found:
+    if not found[0]:
         raise OSError("the host's name has no address")
     return found

@@ -20,6 +20,7 @@ from marshmallow import ValidationError
 from workerpool.kinds.address_guard import AllowedNet, parse_allowed_nets
 from workerpool.kinds.environment import Environment, SettingsError
 from workerpool.kinds.payload import mail_address
+from workerpool.kinds.service_hosts import database_hosts
 from workerpool.kinds.smtp_url import SmtpServer, parse_smtp_url
 
 VARIABLES: Final = (
@@ -31,6 +32,7 @@ VARIABLES: Final = (
     "WEBHOOK_ALLOW_NETS",
     "WEBHOOK_ALLOW_PORTS",
     "KIND_MODULES",
+    "DATABASE_URL",
 )
 
 _DEFAULT_MAX_PIXELS: Final = 25_000_000
@@ -57,6 +59,7 @@ class KindSettings:
     - `WEBHOOK_ALLOW_NETS`: comma list of networks that webhooks may reach although they are not public, each with a
       port or for every port: `127.0.0.1/32:9000, [::1]/128:9000, 10.1.0.0/16, fd00::/8`. Unset: public addresses only.
     - `WEBHOOK_ALLOW_PORTS`: comma list of the ports webhooks may use on public addresses. Unset: `80,443`.
+    - `DATABASE_URL`: only its hosts count here: no webhook may reach them.
     - `KIND_MODULES`: comma list of the modules that declare kinds of your own, in dotted form.
 
     An empty variable counts as unset.
@@ -70,6 +73,12 @@ class KindSettings:
     webhook_allow_nets: tuple[AllowedNet, ...] = ()
     webhook_allow_ports: frozenset[int] = frozenset({80, 443})
     kind_modules: tuple[str, ...] = ()
+    database_hosts: tuple[str, ...] = ()
+
+    @property
+    def service_hosts(self) -> tuple[str, ...]:
+        """The servers that the service itself uses."""
+        return (*self.database_hosts, *([self.smtp.host] if self.smtp is not None else []))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> KindSettings:
@@ -84,6 +93,7 @@ class KindSettings:
             webhook_allow_nets=env.read("WEBHOOK_ALLOW_NETS", parse_allowed_nets, ()),
             webhook_allow_ports=env.read("WEBHOOK_ALLOW_PORTS", _ports, frozenset({80, 443})),
             kind_modules=env.kind_modules(),
+            database_hosts=env.read("DATABASE_URL", database_hosts, ()),
         )
         env.check()
         return settings

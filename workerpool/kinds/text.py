@@ -1,6 +1,7 @@
 """Text that others chose, made storable and safe to print."""
 
 import re
+import unicodedata
 from typing import Final
 
 TEXT_LIMIT: Final = 8192
@@ -9,6 +10,21 @@ _TRUNCATED: Final = " … [truncated]"
 # PostgreSQL refuses NUL and lone surrogates; the other control characters would let an error text forge log lines
 # or move a terminal's cursor.
 _UNSTORABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def shown(text: object) -> str:
+    """`text` on one line, without escapes, control characters or anything that turns the direction of writing.
+
+    What must not be shown stands there as Python would write it: `\\n`, `\\x1b`, `\\u202e`.
+    """
+    said = str(text)
+    return said if said.isprintable() else "".join(map(_shown, said))
+
+
+def _shown(char: str) -> str:
+    if char.isprintable() or unicodedata.category(char) == "Zs":
+        return char
+    return char.encode("unicode_escape").decode()
 
 
 def clean_text(text: str, limit: int = TEXT_LIMIT) -> str:

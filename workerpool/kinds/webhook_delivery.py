@@ -162,7 +162,7 @@ def _failure(target: Target, reply: Reply, headers: dict[str, str]) -> Exception
 
 
 def _guard(settings: KindSettings) -> Guard:
-    return Guard(settings.webhook_allow_nets, settings.webhook_allow_ports)
+    return Guard(settings.webhook_allow_nets, settings.webhook_allow_ports, services=settings.service_hosts)
 
 
 def _place(target: Target) -> str:

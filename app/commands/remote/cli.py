@@ -19,8 +19,8 @@ from app.commands.remote.calls import Calls
 from app.commands.remote.signals import Signals
 from app.commands.remote.work import RunCommand, Work, print_job
 from app.commands.remote.worker import Terms, Worker
-from app.log_lines import LineFormatter, TextFormatter, as_text
 from workerpool.kinds.environment import Environment, SettingsError, names
+from workerpool.kinds.log_lines import LineFormatter, TextFormatter, as_text
 
 log = logging.getLogger(__name__)
 

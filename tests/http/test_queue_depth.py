@@ -1,0 +1,136 @@
+"""MAX_QUEUE_DEPTH: a full queue takes no more over HTTP, others do, and most enqueues are not counted for."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import flask
+import pytest
+from flask.testing import FlaskClient
+from support.http import EXTERNAL, check_error, created, post
+from support.waiting import until
+from support.web import Web
+from support.work import add_many, claim, count, lease_of
+
+import sql.queues
+from app.depth_limit import DepthLimit
+from sql import leases
+from sql.connection import Connection
+
+LIMIT = 10
+
+
+@pytest.fixture
+def bounded(make_app: Callable[..., flask.Flask]) -> FlaskClient:
+    """A client of a service with one process, whose queues hold ten."""
+    return make_app(max_queue_depth=LIMIT, web_concurrency=1).test_client()
+
+
+def test_a_full_queue_takes_no_more_by_either_route_and_another_does(
+    bounded: FlaskClient, connection: Connection
+) -> None:
+    for _ in range(LIMIT):
+        created(bounded)
+    for response in (post(bounded), bounded.post("/v1/jobs", json={"queue": "default", "payload": 1})):
+        assert "queue default is full: 10 jobs wait in it" in check_error(response, "unavailable")["message"]
+        assert int(response.headers["Retry-After"]) >= 1
+    created(bounded, queue="other")
+    assert count(connection, "jobs") == LIMIT + 1
+
+
+def test_of_a_bulk_the_first_find_room(bounded: FlaskClient, connection: Connection) -> None:
+    items = [{**EXTERNAL, "queue": queue} for queue in ["a", "b"] * 15]
+    results = bounded.post("/jobs/bulk", json={"jobs": items}).get_json()["results"]
+    assert [result["status"] for result in results] == [201] * 2 * LIMIT + [503] * LIMIT
+    assert {result["error"] for result in results[2 * LIMIT :]} == {"unavailable"}
+    assert count(connection, "ready") == 2 * LIMIT
+
+
+def test_what_is_refused_for_another_reason_takes_no_room(bounded: FlaskClient) -> None:
+    for _ in range(2 * LIMIT):
+        check_error(post(bounded, kind="unheard-of"), "validation")
+    for _ in range(LIMIT):
+        created(bounded)
+
+
+def test_scheduled_and_retried_jobs_and_those_of_other_ways_are_counted(
+    bounded: FlaskClient, connection: Connection
+) -> None:
+    add_many(connection, 5, run_at="2030-01-01T00:00:00Z")
+    add_many(connection, 5)
+    leases.fail(connection, None, [leases.Failure(lease_of(claim(connection)[0]), "no", delay=3600)])
+    check_error(post(bounded), "unavailable")
+
+
+def test_there_is_room_again_as_soon_as_jobs_leave(bounded: FlaskClient, connection: Connection) -> None:
+    add_many(connection, LIMIT)
+    check_error(post(bounded), "unavailable")
+    claim(connection, limit=3)
+    until(lambda: post(bounded).status_code == 201, message="room again")
+    answers = Counter(post(bounded).status_code for _ in range(5))
+    assert answers[201] <= 2
+    until(lambda: post(bounded).status_code == 503 and count(connection, "ready") == LIMIT, message="full again")
+
+
+def test_an_enqueue_costs_no_count(
+    make_app: Callable[..., flask.Flask], monkeypatch: pytest.MonkeyPatch, connection: Connection
+) -> None:
+    counted: list[int] = []
+    waiting = sql.queues.waiting
+
+    def noted(conn: Connection, queue: str, at_most: int) -> int:
+        counted.append(at_most)
+        return waiting(conn, queue, at_most)
+
+    monkeypatch.setattr(sql.queues, "waiting", noted)
+    client = make_app(max_queue_depth=100_000).test_client()
+    began = time.monotonic()
+    for _ in range(200):
+        created(client)
+    seconds = time.monotonic() - began
+    assert 1 <= len(counted) <= 2 + seconds
+    assert count(connection, "ready") == 200
+
+
+def test_without_the_setting_nothing_is_counted(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(sql.queues, "waiting")
+    created(client)
+
+
+def test_a_full_queue_is_counted_no_more_than_its_ration() -> None:
+    now = [0.0]
+    limit = DepthLimit(5, processes=2, clock=lambda: now[0])
+    asked = 0
+
+    class Watched:
+        def fetch_one(self, *_: object, **__: object) -> tuple[int]:
+            nonlocal asked
+            asked += 1
+            now[0] += 0.010
+            return (5,)
+
+    for _ in range(1000):
+        assert limit.admit(Watched(), "q") == 0  # type: ignore[arg-type]
+        now[0] += 0.001
+    # 10 ms of each 380: a fortieth of one process's time, so a twentieth of that of both.
+    assert asked == pytest.approx(1.0 / 0.38, abs=1)
+
+
+def test_the_memory_for_queues_has_a_bound(connection: Connection) -> None:
+    limit = DepthLimit(5, processes=1)
+    for number in range(1100):
+        assert limit.admit(connection, f"q{number}") == 1
+    assert len(limit._shares) == 1000
+
+
+def test_over_processes_the_limit_is_passed_by_little(start_web: Callable[..., Web], connection: Connection) -> None:
+    limit, processes = 200, 2
+    web = start_web(MAX_QUEUE_DEPTH=str(limit), WEB_CONCURRENCY=str(processes))
+    with ThreadPoolExecutor(16) as clients:
+        answers = Counter(clients.map(lambda _: web.post_job(headers={"Connection": "close"}).status, range(600)))
+    waiting = count(connection, "ready")
+    print(f"queue depth: limit {limit}, {processes} processes, 600 enqueues by 16 clients: {waiting} stored")
+    assert set(answers) == {201, 503}
+    assert answers[201] == waiting
+    assert limit - processes < waiting <= limit * (2 - 1 / processes)
