@@ -20,9 +20,12 @@ from sql.statements import load
 SAMPLED = {"migrate": {CLIENT: 1, SERVER: 8}, "migrate from nothing": {CLIENT: 8, SERVER: 40}}
 # What only reads, and is said in no operation: an answer that is lost is asked for again.
 ONLY_READ = {
-    "depth", "exists", "live_lease", "page", "page_all", "page_all_of_queue", "page_done", "page_done_of_queue",
-    "page_queued", "page_retrying", "page_running", "paused", "server", "states", "unfinished",
+    "all_tokens", "depth", "exists", "live_lease", "live_tokens", "page", "page_all", "page_all_of_queue", "page_done",
+    "page_done_of_queue", "page_queued", "page_retrying", "page_running", "paused", "server", "snapshots", "states",
+    "unfinished", "waiting",
 }  # fmt: skip
+# An operator's own command: unanswered it may leave a token that nobody knows.
+BY_HAND = {"add_token"}
 LEAST_POINTS = 1800
 
 
@@ -46,5 +49,5 @@ def test_every_statement_that_writes_is_said_in_an_operation(here: Stage) -> Non
     print(f"{points} points of {len(plays)} operations")
     statements = {name for file in (MIGRATIONS.parent / "queries").glob("*.sql") for name in load(file.stem)}
     said = set().union(*(play.said for play in plays.values()))
-    assert statements - said == ONLY_READ
+    assert statements - said == ONLY_READ | BY_HAND
     assert points >= LEAST_POINTS

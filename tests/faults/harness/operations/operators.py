@@ -1,11 +1,12 @@
 """What operators and clients ask for. None of it is a settle, so a repetition may be told that it is done already."""
 
+import os
 from collections.abc import Iterator
 
 from faults.harness.stage import Answer, Stage
 from support.work import claim_one
 
-from sql import dead_letters, leases, queues
+from sql import leases, queues, tokens
 from sql.leases import Failure
 
 _KIND = "external"
@@ -76,7 +77,7 @@ def redrive(stage: Stage) -> Iterator[None]:
     # The first try may be about to commit, so that the second finds the jobs and leaves them to it.
     assert answer.json["requeued"] == 3 or (answer.unknown and answer.json["requeued"] == 0)
     assert stage.facts(*ids) == [("queued", 0, None)] * 3
-    assert dead_letters.page(stage.admin, "default", 10) == []
+    assert stage.ids("done") == []
     assert len(stage.ids("failures")) == 3
 
 
@@ -101,6 +102,20 @@ def resume(stage: Stage) -> Iterator[None]:
     assert len(leases.streams(stage.admin, "default", [_KIND])) == 1
 
 
+def revoke_token(stage: Stage) -> Iterator[None]:
+    """A token is used, and then revoked."""
+    session = stage.session()
+    digest = os.urandom(32)
+    token = tokens.add(stage.admin, "tests", ["read"], digest)
+    yield
+    session.run(lambda conn: tokens.find(conn, digest))
+    session.run(lambda conn: tokens.note_use(conn, token))
+    session.run(lambda conn: tokens.revoke(conn, token))
+    yield
+    assert not tokens.revoke(stage.admin, token)
+    assert not tokens.any_live(stage.admin)
+
+
 OPERATIONS = {
     "POST /jobs/…/cancel": cancel,
     "POST /jobs/…/cancel, running": cancel_running,
@@ -109,4 +124,5 @@ OPERATIONS = {
     "POST /v1/admin/…/redrive": redrive,
     "POST /v1/admin/…/pause": pause,
     "POST /v1/admin/…/resume": resume,
+    "revoke a token": revoke_token,
 }
