@@ -215,7 +215,8 @@ def translated(error: psycopg2.Error) -> StorageError:
     primary = error.diag.message_primary or type(error).__name__
     if code == "40003":
         return UnknownCommit(primary)
-    if code[:2] in ("08", "53") or code in _SESSION_ENDED or code in _BUSY:
+    # 58: the machine below it, a disk that answers with errors for one.
+    if code[:2] in ("08", "53", "58") or code in _SESSION_ENDED or code in _BUSY:
         return Unavailable(f"the database cannot serve now: {primary} ({code})")
     if code in _SCHEMA_ABSENT:
         return SchemaMissing(f"the schema does not fit: {primary}; run `windlass migrate`")

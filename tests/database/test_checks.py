@@ -6,6 +6,7 @@ import pytest
 from support.database import Databases, open_connection
 from support.embedded import Playground
 from support.server import Server
+from support.waiting import until
 from support.work import add, add_many, at_once, claim, claim_one, lease_of
 
 from sql import checks, jobs, leases
@@ -115,6 +116,22 @@ def test_what_can_lose_jobs_is_named() -> None:
         playground.clear()
     named = ["fsync is off", "full_page_writes is off", "synchronous_commit is off", "the server is read-only"]
     assert [problem.split(":")[0].removesuffix(" (a standby?)") for problem in problems] == named
+
+
+def test_commits_that_wait_for_no_standby_though_there_should_be_one_are_named(own_server: Server) -> None:
+    conn = open_connection(own_server.url)
+    conn.execute("set synchronous_commit = local")
+    assert checks.server(conn) == []
+    conn.execute("alter system set synchronous_standby_names = 'somebody'")
+    conn.execute("select pg_reload_conf()")
+    try:
+        (problem,) = until(lambda: checks.server(conn), message="the setting is read")
+        assert problem.startswith("synchronous_commit is local: ")
+    finally:
+        conn.execute("alter system reset synchronous_standby_names")
+        conn.execute("select pg_reload_conf()")
+        until(lambda: checks.server(conn) == [], message="the setting is read")
+        conn.close()
 
 
 def test_a_database_that_cannot_hold_all_text_is_named(own_server: Server) -> None:

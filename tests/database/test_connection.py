@@ -22,6 +22,8 @@ OURS: dict[str, type[StorageError]] = {
     r"""select '"\u0000"'::jsonb""": Rejected,
     "insert into windlass.queues (name) values (null)": Rejected,
     "select pg_sleep(60)": Unavailable,
+    "do $$ begin raise disk_full; end $$": Unavailable,
+    "do $$ begin raise io_error; end $$": Unavailable,
     "select * from windlass.nothing": SchemaMissing,
     "select nothing from windlass.jobs": SchemaMissing,
     "select * from nowhere.jobs": SchemaMissing,

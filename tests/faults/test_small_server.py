@@ -29,6 +29,7 @@ def test_a_full_disk_under_the_data_is_waited_out(service_and_disks: tuple[Servi
 def test_a_full_disk_under_the_wal_is_waited_out(service_and_disks: tuple[Service, Disks]) -> None:
     figures = sound(small_server.wal(*service_and_disks, rounds=1))
     print(figures)
+    assert figures["panics"] > 0
     assert figures["unavailable"] > 0
     assert figures["accepted_again_seconds_most"] < 5
 

@@ -257,6 +257,7 @@ def ledger(conn: Connection, clients: Sequence[Client], others: int = 0) -> dict
         "unknown": unknown,
         "unavailable": sum(client.unavailable for client in clients),
         "refused": sum(len(client.refused) for client in clients),
+        "refusals": sorted({text for client in clients for text in client.refused})[:3],
         "lost": missing(conn, clients),
         "phantom": max(0, total - answered - unknown - left - others),
         "doubled_keys": keys,

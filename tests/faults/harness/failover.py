@@ -14,6 +14,7 @@ from typing import Any
 from faults.harness.arena import Arena, let_pass
 from faults.harness.clients import AGAIN_SECONDS, Careless, accept_more, accepted, accepted_again, enqueuing, missing
 from faults.harness.cluster import Cluster
+from faults.harness.held import ran_after
 from faults.harness.service import Service
 from support.database import open_connection
 from support.waiting import until
@@ -165,6 +166,30 @@ def silent_acknowledgements(
         "careless_accepted": careless_accepted,
         "careless_lost": careless_lost,
         **service.verdict(),
+    }
+
+
+def absent_standby(service: Service, pair: Pair, seconds: float) -> dict[str, Any]:
+    """The standby is gone for `seconds` and comes back. Commits wait meanwhile, and so does all work.
+
+    Stewards that wait for longer than one may are replaced: those are the exits.
+    """
+    with service.load() as clients:
+        accept_more(clients)
+        pair.standby.kill()
+        let_pass(seconds)
+        pair.standby.start()
+        back = time.monotonic()
+        again = accepted_again(clients, back)
+        ran = ran_after(service, back) - back
+        accept_more(clients, 200)
+    figures = service.verdict()
+    service.count_exits()
+    return {
+        "absent_seconds": seconds,
+        "accepted_again_seconds": round(again, 3),
+        "ran_again_seconds": round(ran, 3),
+        **figures,
     }
 
 
