@@ -29,6 +29,19 @@ LEFT_OUT = {
     "database/test_connection.py::test_a_connection_hung_up_while_idle_is_seen_without_asking": _SESSION,
     "database/test_connection.py::test_an_idle_transaction_is_ended_by_the_server": _SESSION,
     "database/test_connection_limits.py::": _SESSION,
+    "http/test_admin.py::test_pools_hear_of_what_can_run_again": _LISTEN,
+    "http/test_bulk.py::test_a_key_in_an_open_transaction_refuses_no_item_without_a_key": _OPTIONS,
+    "http/test_bulk.py::test_a_value_that_the_database_refuses_does_not_spoil_the_rest": _OPTIONS,
+    "http/test_bulk.py::test_items_with_a_key_can_be_sent_again_when_that_transaction_has_ended": _OPTIONS,
+    "http/test_counts.py::test_a_count_from_before_an_outage_is_not_told_during_it": _SESSION,
+    "http/test_hints.py::": _LISTEN,
+    "http/test_long_poll.py::test_a_client_that_has_hung_up_gets_no_job": _LISTEN,
+    "http/test_long_poll.py::test_a_job_that_comes_with_term_is_handed_to_nobody_or_answered": _LISTEN,
+    "http/test_long_poll.py::test_a_paused_queue_ends_no_wait": _LISTEN,
+    "http/test_long_poll.py::test_a_wait_whose_client_has_hung_up_ends": _LISTEN,
+    "http/test_long_poll.py::test_half_of_the_threads_may_wait_and_the_others_are_answered_at_once": _SESSION,
+    "http/test_long_poll_hints.py::": _LISTEN,
+    "processes/test_pool_wakeup.py::": _LISTEN,
 }
 
 

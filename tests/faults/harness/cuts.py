@@ -76,7 +76,7 @@ def steward(arena: Arena, rounds: int | None, seed: int) -> dict[str, Any]:
     pool = arena.pool(worker_processes=1, lease_seconds=_LEASE_SECONDS).ready()
     connection, chance = arena.connection, random.Random(seed)
     history.record(connection)
-    job_id = put_one(connection, "gate")
+    job_id = put_one(connection, "gate", timeout=3600)
     began = arena.effects.wait_for("began", job_id)
     identity = pool.registered()[began.pid]
 
