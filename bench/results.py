@@ -33,6 +33,10 @@ ORDER = (
     "lists",
     "barrier",
     "limits",
+    "faults",
+    "each_fault",
+    "every_message",
+    "kills",
 )
 _HEAD = """\
 # Results
@@ -45,7 +49,7 @@ invariants' checker looked at every job of its database, and found nothing, or t
 """
 
 # These have a page of their own.
-FAULTS = ("faults", "every_message", "kills")
+FAULTS = ("faults", "each_fault", "every_message", "kills")
 _FAULTS_HEAD = """\
 # Faults
 
