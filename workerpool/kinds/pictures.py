@@ -1,8 +1,9 @@
 """Decoding, resizing and encoding one picture with Pillow, within bounds. Only `resize_image`'s handler imports this.
 
 Memory at the default cap of 25 million pixels, measured as the whole process's peak: 30 MB for a JPEG that becomes
-small, since it is decoded at a fraction of its size; 240 MB for PNG, GIF and a JPEG that stays large; 415 MB for WEBP,
-whose decoder keeps two canvases of its own. A machine with less sets IMAGE_MAX_PIXELS lower; memory follows it.
+small, since it is decoded at a fraction of its size; 240 MB for PNG, GIF and a JPEG that stays large, 270 MB for a PNG
+of 16 bits; 425 MB for WEBP, whose decoder keeps two canvases of its own. A machine with less sets IMAGE_MAX_PIXELS
+lower; memory follows it.
 """
 
 from __future__ import annotations
