@@ -29,6 +29,7 @@ LEFT_OUT = {
     "database/test_connection.py::test_a_connection_hung_up_while_idle_is_seen_without_asking": _SESSION,
     "database/test_connection.py::test_an_idle_transaction_is_ended_by_the_server": _SESSION,
     "database/test_connection_limits.py::": _SESSION,
+    "faults/test_cuts.py::test_a_worker_killed": _LISTEN,
     "http/test_admin.py::test_pools_hear_of_what_can_run_again": _LISTEN,
     "http/test_bulk.py::test_a_key_in_an_open_transaction_refuses_no_item_without_a_key": _OPTIONS,
     "http/test_bulk.py::test_a_value_that_the_database_refuses_does_not_spoil_the_rest": _OPTIONS,
