@@ -29,6 +29,7 @@ LEFT_OUT = {
     "database/test_connection.py::test_a_connection_hung_up_while_idle_is_seen_without_asking": _SESSION,
     "database/test_connection.py::test_an_idle_transaction_is_ended_by_the_server": _SESSION,
     "database/test_connection_limits.py::": _SESSION,
+    "faults/test_cuts.py::test_a_worker_killed": _LISTEN,
     "http/test_admin.py::test_pools_hear_of_what_can_run_again": _LISTEN,
     "http/test_bulk.py::test_a_key_in_an_open_transaction_refuses_no_item_without_a_key": _OPTIONS,
     "http/test_bulk.py::test_a_value_that_the_database_refuses_does_not_spoil_the_rest": _OPTIONS,
@@ -41,6 +42,13 @@ LEFT_OUT = {
     "http/test_long_poll.py::test_a_wait_whose_client_has_hung_up_ends": _LISTEN,
     "http/test_long_poll.py::test_half_of_the_threads_may_wait_and_the_others_are_answered_at_once": _SESSION,
     "http/test_long_poll_hints.py::": _LISTEN,
+    "processes/test_pause.py::test_redrive_and_requeue_wake_an_idle_pool_long_before_it_polls": _LISTEN,
+    "processes/test_pause.py::test_resume_wakes_an_idle_pool_long_before_it_polls": _LISTEN,
+    "processes/test_pool_batches.py::test_what_waits_behind_a_slow_job_is_run_by_another_worker": _LISTEN,
+    "processes/test_pool_follow_ups.py::test_a_follow_up_wakes_an_idle_pool": _LISTEN,
+    "processes/test_pool_pgbouncer.py::test_behind_session_pooling_a_pool_hears_the_hints": _LISTEN,
+    "processes/test_pool_recycling.py::test_a_right_that_is_missing_for_a_while": _SESSION,
+    "processes/test_pool_secrets.py::test_no_secret_payload_result_or_error_text_reaches": _SESSION,
     "processes/test_pool_wakeup.py::": _LISTEN,
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from support.effects import Effect
+from support.server import through_pgbouncer
 
 from sql.connection import Connection
 
@@ -154,14 +155,15 @@ def faultless(figures: dict[str, Any]) -> dict[str, Any]:
 def _stale_settles(events: Iterable[Event]) -> int:
     """Ends written under a fence that was not the job's latest, or by a worker that had lost the job to another.
 
-    The sessions of web processes serve every holder: what those were answered is held against the tables instead.
+    The sessions of web processes serve every holder: what those were answered is held against the tables instead. And
+    behind a pooler every session serves everybody.
     """
     claims: dict[str, dict[int, int]] = defaultdict(dict)
     stale = 0
     for event in events:
         sessions = claims[event.id]
         if event.what == "claimed":
-            sessions[event.fence] = event.session if event.by_worker else 0
+            sessions[event.fence] = event.session if event.by_worker and not through_pgbouncer() else 0
         elif event.what in ("ended", "back"):
             latest = max(sessions, default=0)
             lost_it = event.session in sessions.values() and event.session != sessions.get(latest)
