@@ -63,7 +63,7 @@ def _refuse_company() -> None:
         )
 
 
-def _start(settings: PoolSettings) -> int:
+def _start(settings: PoolSettings, *, for_good: bool = False) -> int:
     global _started
     _started = True
     logs.configure(settings.log_format, settings.log_level, "supervisor")
@@ -80,7 +80,7 @@ def _start(settings: PoolSettings) -> int:
     former = os.environ.get(_METRICS_VARIABLE)
     os.environ[_METRICS_VARIABLE] = str(folder)
     try:
-        return _run(settings, listener)
+        return _run(settings, listener, for_good)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if former is None:
@@ -102,7 +102,7 @@ def _metrics_folder() -> Path:
     return folder
 
 
-def _run(settings: PoolSettings, listener: socket.socket) -> int:
+def _run(settings: PoolSettings, listener: socket.socket, for_good: bool) -> int:
     # Not before: prometheus_client reads the folder's variable when it is first imported.
     from workerpool import metrics
 
@@ -144,7 +144,8 @@ def _run(settings: PoolSettings, listener: socket.socket) -> int:
                 metrics.restarts.labels(facts["cause"]).inc()
 
     specs = [ChildSpec(WORKER, worker, settings.worker_processes), ChildSpec(STEWARD, steward)]
-    return Supervisor(board, specs, grace=settings.shutdown_grace_seconds, on_event=on_event).run()
+    grace = settings.shutdown_grace_seconds
+    return Supervisor(board, specs, grace=grace, on_event=on_event, for_good=for_good).run()
 
 
 def main() -> int:
@@ -161,7 +162,7 @@ def main() -> int:
             print(f"KIND_MODULES: {error}", file=sys.stderr)
             return 1
         return 0
-    return _start(settings)
+    return _start(settings, for_good=True)
 
 
 if __name__ == "__main__":

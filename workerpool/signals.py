@@ -94,10 +94,12 @@ class Inbox:
         self._close_pipe()
         self._open_pipe()
 
-    def close(self) -> None:
-        """Give the signals back to whoever had them before."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Give the signals back to whoever had them before; `for_good`, in a process that ends now, to nobody: told to
+        end once more it must not die of it.
+        """
         for number, handler in self._former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if for_good else handler)
         signal.set_wakeup_fd(self._former_wakeup)
         self._close_pipe()
 

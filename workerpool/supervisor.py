@@ -37,11 +37,20 @@ class Supervisor:
 
     `grace` is in seconds. `on_event(event, **facts)` hears, in the supervisor's process: `started` (role,
     slot, pid), `exited` (role, slot, pid, cause, sentence), `restarted` (role, cause) and `count` (n workers).
+    `for_good`: the process ends with it, and is told nothing any more.
     The board must have a slot for the steward, for each worker, and one to spare for replacements; what it
     has beyond that is the room for TTIN. Raises ValueError when it has less.
     """
 
-    def __init__(self, board: Board, specs: Sequence[ChildSpec], *, grace: float, on_event: Hook | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        specs: Sequence[ChildSpec],
+        *,
+        grace: float,
+        on_event: Hook | None = None,
+        for_good: bool = False,
+    ) -> None:
         self._board, self._grace = board, grace
         self._on_event = on_event
         self._specs = {spec.role: spec for spec in specs}
@@ -51,6 +60,7 @@ class Supervisor:
         if self._wanted > self._most:
             raise ValueError(f"{self._wanted} workers need a board of {self._wanted + 2} slots")
         self._inbox = Inbox()
+        self._for_good = for_good
         self._crew = Crew(board, self._inbox)
         self._handlers: dict[int, Callable[[], None]] = {
             signal.SIGTERM: self._drain,
@@ -83,7 +93,7 @@ class Supervisor:
                 self._wait()
         finally:
             self._crew.kill_all()
-            self._inbox.close()
+            self._inbox.close(for_good=self._for_good)
         logger.info("all children are gone")
         return self._exit_code
 

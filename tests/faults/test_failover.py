@@ -9,7 +9,7 @@ from faults.harness.clients import sound
 from faults.harness.failover import Pair
 from faults.harness.service import Service
 
-FAILOVERS = 2
+FAILOVERS = 1
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def test_an_asynchronous_standby_that_lags_loses_and_all_that_is_left_is_done(
     assert 0 < figures["lost_accepted"] < figures["told_accepted"]
 
 
+@pytest.mark.long
 def test_a_commit_that_no_standby_has_is_never_answered_as_accepted(service_and_pair: tuple[Service, Pair]) -> None:
     figures = sound(failover.silent_acknowledgements(*service_and_pair, rounds=1))
     print(figures)
@@ -44,6 +45,7 @@ def test_a_commit_that_no_standby_has_is_never_answered_as_accepted(service_and_
     assert figures["waits_cancelled"] > 0
 
 
+@pytest.mark.long
 def test_a_primary_that_becomes_read_only_is_left_by_everybody(service_and_pair: tuple[Service, Pair]) -> None:
     figures = sound(failover.switchover(*service_and_pair))
     print(figures)

@@ -20,7 +20,7 @@ from support.work import lose
 
 from sql.connection import Connection
 
-KILLS = 40
+KILLS = 20
 JOBS = 80
 WORKERS = 3
 

@@ -22,7 +22,7 @@ from support.web import Web, running_web
 
 from sql.connection import Connection
 
-SECONDS = 60
+SECONDS = 15
 HOLDERS = 2
 WORKERS = 4
 # Written by the server itself, whoever settles: two ends of one job cannot hide.

@@ -23,6 +23,7 @@ def test_a_dead_link_is_noticed_within_ten_seconds_idle_and_in_a_statement_and_a
     assert figures["processes_that_exited"] == figures["attempts_spent"] == 0
 
 
+@pytest.mark.long
 def test_a_link_that_flaps_every_second_costs_no_attempt(arena: Arena) -> None:
     figures = faultless(links.flapping(arena, FLAPS, random.getrandbits(32)))
     print(figures)

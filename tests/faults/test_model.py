@@ -29,6 +29,7 @@ def test_every_state_of_two_jobs_and_three_workers_satisfies_the_invariants() ->
     assert found == (457_839, 8_064_350, 21)
 
 
+@pytest.mark.long
 def test_every_state_satisfies_the_invariants_though_any_answer_may_be_lost() -> None:
     found = Explorer(summary.LOSSY).run()
     print(found)
@@ -57,6 +58,7 @@ def test_a_planted_defect_is_found_by_its_invariant(defect: Defect) -> None:
     assert len(violation.trace) <= 8
 
 
+@pytest.mark.long
 def test_every_move_of_the_small_instance_is_made_by_the_code_as_by_the_model(connection: Connection) -> None:
     walked = every_move(connection, summary.WHOLE)
     print(walked)

@@ -88,7 +88,7 @@ def test_a_peer_that_keeps_the_connection_and_never_answers_is_noticed(
     assert attempts(connection, ids) == [1] * 100
 
 
-@pytest.mark.parametrize("milliseconds", [5, 100])
+@pytest.mark.parametrize("milliseconds", [5, pytest.param(100, marks=pytest.mark.long)])
 def test_over_a_slow_link_no_lease_ends_and_nothing_runs_twice(
     start_pool: StartPool,
     connection: Connection,

@@ -15,7 +15,7 @@ from support.waiting import until
 
 from sql.connection import Connection
 
-KILLS = 60
+KILLS = 30
 JOBS = 100
 WORKERS = 4
 

@@ -9,9 +9,9 @@ from faults.harness.defects import DEFECTS
 from faults.harness.faults import FAULTS
 from faults.harness.storm import Plan, storm
 
-SECONDS = 20
+SECONDS = 12
 # Of all controls these are cheap and see different parts of the checker; `python -m bench.faults` runs them all.
-CONTROLS = ("settle_first", "answer_before_commit", "a_death_costs_the_whole_batch", "retry_for_ever")
+CONTROLS = ("settle_first", "answer_before_commit")
 
 
 @pytest.mark.timeout(240)
@@ -22,7 +22,7 @@ def test_every_accepted_job_comes_to_one_end_whatever_dies() -> None:
     print(outcome.text)
     assert not outcome.verdict.problems, f"{outcome.text}\nagain: python -m bench.faults --seed {seed}"
     assert outcome.verdict.figures["accepted"] > 100
-    assert len(outcome.injected) > SECONDS / 4
+    assert len(outcome.injected) >= 3
 
 
 @pytest.mark.timeout(240)

@@ -101,6 +101,15 @@ def test_closing_gives_the_signals_back(inbox: Inbox) -> None:
         signal.signal(signal.SIGWINCH, former)
 
 
+def test_closed_for_good_it_leaves_a_process_that_no_signal_ends(inbox: Inbox) -> None:
+    second = Inbox()
+    second.install([signal.SIGHUP])
+    second.close(for_good=True)
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert inbox.take() == []
+
+
 def test_a_blocked_signal_is_delivered_afterwards(inbox: Inbox) -> None:
     with blocked():
         # To this thread: a runner may have others, which block nothing.
