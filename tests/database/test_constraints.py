@@ -57,6 +57,7 @@ VALID: dict[str, Row] = {
     "idempotency_keys": {"key": "k", "job_id": ID, "expires_at": NOW, "request_hash": "r"},
     "workers": {"pid": 1, "slot": 0, "name": "n", "host": "h", "pool": "p", "lease_seconds": 30},
     "queues": {"name": "default"},
+    "tokens": {"name": "crew", "scopes": "{read}", "digest": "\\x" + "ab" * 32},
     "schema_migrations": {"version": 99, "name": "n", "checksum": "c", "oldest_code": 99},
 }
 
@@ -90,6 +91,9 @@ REFUSED: dict[tuple[str, str], list[Row]] = {
     ("failures", "attempt_range"): [{"attempt": 0}, {"attempt": 101}],
     ("idempotency_keys", "key_length"): [{"key": ""}, {"key": LONG * 2}],
     ("queues", "name_length"): [{"name": ""}, {"name": LONG}],
+    ("tokens", "name_shape"): [{"name": ""}, {"name": "1st"}, {"name": "a b"}, {"name": LONG}],
+    ("tokens", "known_scopes"): [{"scopes": "{}"}, {"scopes": "{root}"}, {"scopes": "{read,root}"}],
+    ("tokens", "digest_is_sha256"): [{"digest": "\\x"}, {"digest": "\\x" + "ab" * 31}],
     ("schema_migrations", "oldest_code_range"): [{"oldest_code": -1}, {"oldest_code": 100}],
 }
 

@@ -35,7 +35,11 @@ def here(databases: Databases) -> Iterator[Stage]:
         yield made
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+# Every fourth in each run of the suite, the others with -m long; all of them twice over in bench.every_message.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if place % 4 else []) for place, name in enumerate(OPERATIONS)],
+)
 def test_wherever_an_operation_is_cut_all_holds(here: Stage, name: str) -> None:
     row = measure(here, name, OPERATIONS[name], one_in=SAMPLED.get(name, ALL))
     print(f"{name}: {row['held']} of {row['points']} points hold")

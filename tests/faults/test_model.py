@@ -123,7 +123,13 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
+@pytest.mark.parametrize(
+    "planted",
+    [
+        pytest.param(planted, marks=[pytest.mark.long] if place % 4 else [], id=name)
+        for place, (name, planted) in enumerate(PLANTED.items())
+    ],
+)
 def test_a_defect_planted_in_a_statement_is_found_by_a_walk(
     unchecked_database_url: str, monkeypatch: pytest.MonkeyPatch, planted: Planted
 ) -> None:

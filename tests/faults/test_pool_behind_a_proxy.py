@@ -33,6 +33,7 @@ def proxy(database_url: str) -> Iterator[Proxy]:
         yield made
 
 
+@pytest.mark.long
 def test_while_connections_are_cut_at_random_messages_each_job_ends_once(
     start_pool: StartPool, connection: Connection, effects: Effects, proxy: Proxy, database_url: str
 ) -> None:

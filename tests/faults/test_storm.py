@@ -11,7 +11,7 @@ from faults.harness.storm import Plan, storm
 
 SECONDS = 12
 # Of all controls these are cheap and see different parts of the checker; `python -m bench.faults` runs them all.
-CONTROLS = ("settle_first", "answer_before_commit")
+CONTROLS = ("settle_first", "answer_before_commit", "a_death_costs_the_whole_batch", "retry_for_ever")
 
 
 @pytest.mark.timeout(240)
@@ -26,7 +26,7 @@ def test_every_accepted_job_comes_to_one_end_whatever_dies() -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("name", [CONTROLS[0], *(pytest.param(each, marks=pytest.mark.long) for each in CONTROLS[1:])])
 def test_a_planted_defect_is_found(name: str) -> None:
     found = control(name)
     print(found.outcome.text)

@@ -13,7 +13,7 @@ from sql.connection import Connection
 def test_of_2000_jobs_among_8_processes_each_runs_exactly_once_and_is_counted(
     start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:
-    pool = start_pool(worker_processes=8)
+    pool = start_pool(worker_processes=8, worker_prefetch=50)
     ids = put(connection, "note", *({"n": n} for n in range(1000)))
     pool.ready()
     ids += put(connection, "note", *({"n": n} for n in range(1000)))
