@@ -8,13 +8,11 @@ rounds, `--only` names some of the faults.
 """
 
 import random
-import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bench import database, report
@@ -42,24 +40,15 @@ from faults.harness.clients import sound
 from faults.harness.history import faultless
 from faults.harness.service import Service, on_a_server
 from support.database import Databases
-from support.server import reachable_folder
+from support.server import in_reachable_folder
 
 Figures = Mapping[str, Any]
 
 
 @contextmanager
 def _arena(databases: Databases) -> Iterator[Arena]:
-    with _folder() as folder, databases.migrated() as url, Arena(url, folder) as arena:
+    with in_reachable_folder() as folder, databases.migrated() as url, Arena(url, folder) as arena:
         yield arena
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = reachable_folder()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_arena(fault: Callable[[Arena, int, int], dict[str, Any]]) -> Callable[[Databases, int], Figures]:
@@ -72,7 +61,7 @@ def _in_arena(fault: Callable[[Arena, int, int], dict[str, Any]]) -> Callable[[D
 
 def _on_a_server(fault: Callable[[Any, int], dict[str, Any]]) -> Callable[[Databases, int], Figures]:
     def run(_: Databases, rounds: int) -> Figures:
-        with _folder() as folder, on_a_server(folder) as service:
+        with in_reachable_folder() as folder, on_a_server(folder) as service:
             return sound(fault(service, rounds))
 
     return run
@@ -80,7 +69,7 @@ def _on_a_server(fault: Callable[[Any, int], dict[str, Any]]) -> Callable[[Datab
 
 def _on_a_pair(fault: Callable[[Any, Any, int], dict[str, Any]]) -> Callable[[Databases, int], Figures]:
     def run(_: Databases, rounds: int) -> Figures:
-        with _folder() as folder, failover.on_a_pair(folder) as (service, pair):
+        with in_reachable_folder() as folder, failover.on_a_pair(folder) as (service, pair):
             return sound(fault(service, pair, rounds))
 
     return run
@@ -88,7 +77,7 @@ def _on_a_pair(fault: Callable[[Any, Any, int], dict[str, Any]]) -> Callable[[Da
 
 def _on_small_disks(fault: Callable[[Any, Any, int], dict[str, Any]]) -> Callable[[Databases, int], Figures]:
     def run(_: Databases, rounds: int) -> Figures:
-        with _folder() as folder, small_server.on_a_small_server(folder, rounds) as (service, disks):
+        with in_reachable_folder() as folder, small_server.on_a_small_server(folder, rounds) as (service, disks):
             return sound(fault(service, disks, rounds))
 
     return run
@@ -99,12 +88,12 @@ def _crowded(service: Service, _: small_server.Disks, rounds: int) -> dict[str, 
 
 
 def _power(_: Databases, rounds: int) -> Figures:
-    with _folder() as folder:
+    with in_reachable_folder() as folder:
         return sound(power.power_cuts(folder, rounds))
 
 
 def _unsafe(_: Databases, _rounds: int, **settings: str) -> Figures:
-    with _folder() as folder:
+    with in_reachable_folder() as folder:
         found = power.unsafe(folder, **settings)
     if not found["lost"]:
         raise AssertionError(f"{settings} lost nothing: {found}")

@@ -59,7 +59,7 @@ def test_output_errors_and_code_are_heard(held: Held) -> None:
 
 
 def test_a_command_that_reads_nothing_does_not_matter(held: Held) -> None:
-    assert run(held, "os.close(0); time.sleep(0.2); print('done')", b"x" * 5_000_000).output == b"done\n"
+    assert run(held, "os.read(0, 1); os.close(0); print('done')", b"x" * 5_000_000).output == b"done\n"
     assert run(held, "pass", b"x" * 5_000_000).code == 0
     assert run(held, "os.read(0, 10)", b"x" * 5_000_000).code == 0
 

@@ -61,21 +61,12 @@ class Holder:
             # Sometimes longer than the lease lasts: what it then says comes too late, perhaps while another holds it.
             _pause.wait(LEASE_MS / 1000 * self._chance.uniform(0.2, 2.0))
         token = job["lease_token"]
-        verb, body = self._decide(token)
+        verb, body = decide(token, self._chance)
         for _ in range(self._chance.choice((1, 1, 1, 2))):
             status, answer = self._post(f"/v1/jobs/{job['id']}/{verb}", {**body, "lease_token": token})
             if status not in (204, 409):
                 raise RuntimeError(f"{verb} answered {status}: {answer}")
             os.write(self._log, (json.dumps([job["id"], token, verb, status]) + "\n").encode())
-
-    def _decide(self, token: str) -> tuple[str, dict[str, Any]]:
-        dice = self._chance.random()
-        if dice < 0.05:
-            return "release", {}
-        if dice < 0.15:
-            return "fail", {"reason": f"under {token}", "retry_ms": 0}
-        # The result tells whose success it was.
-        return "ack", {"result": token}
 
     def _post(self, path: str, body: Any) -> tuple[int, Any]:
         """Sends until somebody answers: the web processes are killed too."""
@@ -93,6 +84,17 @@ class Holder:
             except (OSError, http.client.HTTPException):
                 _pause.wait(pause)
         raise RuntimeError("nobody answered for half a minute")
+
+
+def decide(token: str, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    """How a job ends under this token: the verb, and what is said with it."""
+    dice = chance.random()
+    if dice < 0.05:
+        return "release", {}
+    if dice < 0.15:
+        return "fail", {"reason": f"under {token}", "retry_ms": 0}
+    # The result tells whose success it was.
+    return "ack", {"result": token}
 
 
 def _pauses() -> Iterator[float]:

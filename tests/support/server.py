@@ -5,7 +5,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,16 @@ def reachable_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="windlass-tests-"))
     folder.chmod(0o711)
     return folder
+
+
+@contextmanager
+def in_reachable_folder() -> Iterator[Path]:
+    """Such a folder, removed with all that is in it."""
+    folder = reachable_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _container() -> Server | None:

@@ -3,6 +3,7 @@ begins anew.
 """
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -142,16 +143,17 @@ class Cast:
         return self
 
     @contextlib.contextmanager
-    def borrowed(self, *names: str, chance: random.Random) -> Iterator[str | None]:
-        """One of these that nobody else does something to just now, or None."""
-        free = [name for name in chance.sample(names, len(names)) if self.locks[name].acquire(blocking=False)]
-        for name in free[1:]:
-            self.locks[name].release()
+    def borrowed(self, what: str, chance: random.Random) -> Iterator[str | None]:
+        """A pool, a holder, or the one program of that name, that nobody else does something to just now; or None."""
+        names = {"pool": self.pool_names, "holder": self.holder_names}.get(what, [what])
+        free = next(
+            (name for name in chance.sample(names, len(names)) if self.locks[name].acquire(blocking=False)), None
+        )
         try:
-            yield free[0] if free else None
+            yield free
         finally:
-            for name in free[:1]:
-                self.locks[name].release()
+            if free is not None:
+                self.locks[free].release()
 
     @property
     def pool_names(self) -> list[str]:
@@ -254,6 +256,23 @@ class Cast:
             for path in self._logs.rglob("*")
             if path.is_file() and path.suffix != ".db"
         )
+
+
+Fault = Callable[[Cast, random.Random], str | None]
+
+
+def hits_one_of(what: str) -> Callable[[Callable[[Cast, str, random.Random], str | None]], Fault]:
+    """Makes a fault of what is done to one pool, holder or program, named to it; where none is free it is no fault."""
+
+    def fault_of(harm: Callable[[Cast, str, random.Random], str | None]) -> Fault:
+        @functools.wraps(harm)
+        def fault(cast: Cast, chance: random.Random) -> str | None:
+            with cast.borrowed(what, chance) as name:
+                return None if name is None else harm(cast, name, chance)
+
+        return fault
+
+    return fault_of
 
 
 def _works(pool: Pool, conn: Connection) -> bool:

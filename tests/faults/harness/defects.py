@@ -10,6 +10,7 @@ import importlib.util
 import json
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +18,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from sql import arrays
 from sql.connection import Connection
 from sql.statements import Statement
 
 VARIABLE = "WINDLASS_TEST_DEFECT"
+_HELD_ANEW = "select 1 from windlass.running where id = any(%(ids)s::uuid[]) and lease_expires_at >= now()"
+_pause = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,15 @@ def _take_back_late() -> None:
     def rescue(conn: Connection, **terms: Any) -> dict[str, str]:
         expired = "select id::text from windlass.running where lease_expires_at < now() limit 50"
         found = [job for (job,) in conn.fetch_all(expired)]
-        time.sleep(0.8)
         if found:
+            # Until another has taken one of them back and given it out again, which is when it does harm.
+            give_up_at = time.monotonic() + 1.0
+            while not conn.fetch_all(_HELD_ANEW, ids=arrays.plain(found)) and time.monotonic() < give_up_at:
+                _pause.wait(0.02)
             late = (
                 "update windlass.running set lease_expires_at = now() - interval '1 ms' where id = any(%(ids)s::uuid[])"
             )
-            conn.execute(f"{late} and lease_expires_at is not null", ids="{" + ",".join(found) + "}")
+            conn.execute(f"{late} and lease_expires_at is not null", ids=arrays.plain(found))
         return real(conn, **terms)
 
     leases.rescue = rescue

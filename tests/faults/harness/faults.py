@@ -9,10 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import urllib3
-from faults.harness.cast import CANARIES, LEASE_SECONDS, Cast
+from faults.harness.cast import CANARIES, LEASE_SECONDS, Cast, Fault, hits_one_of
 from faults.harness.faults_of_server import (
     cancel_statements,
     cut_links,
@@ -30,7 +29,6 @@ from faults.harness.faults_of_server import (
 from support.processes import kill_all_at_once
 from support.waiting import until
 
-Fault = Callable[[Cast, random.Random], str | None]
 _pause = threading.Event()
 
 
@@ -53,27 +51,23 @@ def kill_steward(cast: Cast, chance: random.Random) -> str | None:
     return f"pid {victim}"
 
 
-def kill_supervisor(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("pool")
+def kill_supervisor(cast: Cast, name: str, _chance: random.Random) -> str | None:
     """Its workers die with it; another pool comes."""
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        if name is None:
-            return None
-        cast.pool(name).send(signal.SIGKILL)
-        # Workers are killed by the kernel at once; the steward has a second for its last pass.
-        until(lambda: not cast.pool(name).everyone(), 2, "nobody outlives the supervisor")
-        cast.restart_pool(name)
-        return f"pool {name}"
+    cast.pool(name).send(signal.SIGKILL)
+    # Workers are killed by the kernel at once; the steward has a second for its last pass.
+    until(lambda: not cast.pool(name).everyone(), 2, "nobody outlives the supervisor")
+    cast.restart_pool(name)
+    return f"pool {name}"
 
 
-def kill_whole_pool(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("pool")
+def kill_whole_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
     """Nobody is left who knows what its workers held."""
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        if name is None:
-            return None
-        kill_all_at_once(cast.pool(name).everyone())
-        _rest(chance.uniform(0, 2))
-        cast.restart_pool(name)
-        return f"pool {name}"
+    kill_all_at_once(cast.pool(name).everyone())
+    _rest(chance.uniform(0, 2))
+    cast.restart_pool(name)
+    return f"pool {name}"
 
 
 def stop_worker(cast: Cast, chance: random.Random) -> str | None:
@@ -88,57 +82,49 @@ def stop_steward(cast: Cast, chance: random.Random) -> str | None:
     )
 
 
-def stop_whole_pool(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("pool")
+def stop_whole_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
     """Long enough for the others to take over what it holds."""
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        return name and _stop(cast.pool(name).everyone(), LEASE_SECONDS * chance.uniform(1.0, 2.0))
+    return _stop(cast.pool(name).everyone(), LEASE_SECONDS * chance.uniform(1.0, 2.0))
 
 
-def drain_pool(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("pool")
+def drain_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
     """TERM to the whole group, as a platform does, sometimes twice."""
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        if name is None:
-            return None
-        pool = cast.pool(name)
-        # Before that it hears nothing, holds nothing, and dies of the signal.
-        heard = pool.said("metrics are at")
-        for _ in range(chance.choice((1, 2))):
-            pool.send_group(signal.SIGTERM)
-            _rest(chance.uniform(0, 0.05))
-        code = pool.ends(8)
-        cast.exit_codes += [code] if heard else []
-        cast.restart_pool(name)
-        return f"pool {name}"
+    pool = cast.pool(name)
+    # Before that it hears nothing, holds nothing, and dies of the signal.
+    heard = pool.said("metrics are at")
+    for _ in range(chance.choice((1, 2))):
+        pool.send_group(signal.SIGTERM)
+        _rest(chance.uniform(0, 0.05))
+    code = pool.ends(8)
+    cast.exit_codes += [code] if heard else []
+    cast.restart_pool(name)
+    return f"pool {name}"
 
 
-def quit_pool(cast: Cast, chance: random.Random) -> str | None:
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        if name is None:
-            return None
-        cast.pool(name).send(signal.SIGQUIT)
-        cast.pool(name).ends(8)
-        cast.restart_pool(name)
-        return f"pool {name}"
+@hits_one_of("pool")
+def quit_pool(cast: Cast, name: str, _chance: random.Random) -> str | None:
+    cast.pool(name).send(signal.SIGQUIT)
+    cast.pool(name).ends(8)
+    cast.restart_pool(name)
+    return f"pool {name}"
 
 
-def replace_workers(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("pool")
+def replace_workers(cast: Cast, name: str, _chance: random.Random) -> str | None:
     """HUP: one by one, by new ones."""
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        if name is None:
-            return None
-        cast.pool(name).send(signal.SIGHUP)
-        _rest(1)
-        return f"pool {name}"
+    cast.pool(name).send(signal.SIGHUP)
+    _rest(1)
+    return f"pool {name}"
 
 
-def more_and_fewer_workers(cast: Cast, chance: random.Random) -> str | None:
-    with cast.borrowed(*cast.pool_names, chance=chance) as name:
-        if name is None:
-            return None
-        cast.pool(name).send(signal.SIGTTIN)
-        _rest(chance.uniform(0, 1))
-        cast.pool(name).send(signal.SIGTTOU)
-        return f"pool {name}"
+@hits_one_of("pool")
+def more_and_fewer_workers(cast: Cast, name: str, chance: random.Random) -> str | None:
+    cast.pool(name).send(signal.SIGTTIN)
+    _rest(chance.uniform(0, 1))
+    cast.pool(name).send(signal.SIGTTOU)
+    return f"pool {name}"
 
 
 def _stop(pids: list[int], seconds: float) -> str | None:
@@ -162,27 +148,25 @@ def kill_web_worker(cast: Cast, chance: random.Random) -> str | None:
     return f"pid {victim}"
 
 
-def kill_web(cast: Cast, chance: random.Random) -> str | None:
-    with cast.borrowed("web", chance=chance) as name:
-        if name:
-            cast.restart_web()
-        return name
+@hits_one_of("web")
+def kill_web(cast: Cast, name: str, _chance: random.Random) -> str | None:
+    cast.restart_web()
+    return name
 
 
 def stop_web_worker(cast: Cast, chance: random.Random) -> str | None:
     return _stop([chance.choice(cast.web.workers())], chance.uniform(0.1, 3))
 
 
-def kill_holder(cast: Cast, chance: random.Random) -> str | None:
-    with cast.borrowed(*cast.holder_names, chance=chance) as name:
-        if name:
-            cast.restart_holder(name)
-        return name and f"holder {name}"
+@hits_one_of("holder")
+def kill_holder(cast: Cast, name: str, _chance: random.Random) -> str | None:
+    cast.restart_holder(name)
+    return f"holder {name}"
 
 
-def stop_holder(cast: Cast, chance: random.Random) -> str | None:
-    with cast.borrowed(*cast.holder_names, chance=chance) as name:
-        return name and _stop([cast.holder(name).pid], chance.uniform(0.5, 3))
+@hits_one_of("holder")
+def stop_holder(cast: Cast, name: str, chance: random.Random) -> str | None:
+    return _stop([cast.holder(name).pid], chance.uniform(0.5, 3))
 
 
 # -- around them -----------------------------------------------------------------------------------------------------

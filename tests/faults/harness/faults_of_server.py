@@ -5,7 +5,7 @@ import random
 import signal
 import threading
 
-from faults.harness.cast import Cast
+from faults.harness.cast import Cast, hits_one_of
 from faults.harness.proxy import Cut, Delay
 from faults.harness.wire import CLIENT, SERVER
 
@@ -18,23 +18,20 @@ def _rest(seconds: float) -> None:
     _pause.wait(seconds)
 
 
-def restart_server(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("server")
+def restart_server(cast: Cast, name: str, _chance: random.Random) -> str | None:
     """As after a crash."""
-    with cast.borrowed("server", chance=chance) as name:
-        if name:
-            cast.restart_server()
-        return name
+    cast.restart_server()
+    return name
 
 
-def kill_backend(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("server")
+def kill_backend(cast: Cast, _name: str, chance: random.Random) -> str | None:
     """kill -9 of one session's process: the server ends all the others and recovers."""
-    with cast.borrowed("server", chance=chance) as name:
-        if name is None:
-            return None
-        victim = chance.choice(_backends(cast))
-        os.kill(victim, signal.SIGKILL)
-        _rest(1)
-        return f"backend {victim}"
+    victim = chance.choice(_backends(cast))
+    os.kill(victim, signal.SIGKILL)
+    _rest(1)
+    return f"backend {victim}"
 
 
 def terminate_backend(cast: Cast, chance: random.Random) -> str | None:
@@ -56,35 +53,31 @@ def cancel_statements(cast: Cast, chance: random.Random) -> str | None:
     return told
 
 
-def cut_links(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("link")
+def cut_links(cast: Cast, _name: str, chance: random.Random) -> str | None:
     """Connections end in the middle of what they say, before or after a message came through, with FIN or RST."""
-    with cast.borrowed("link", chance=chance) as name:
-        if name is None:
-            return None
-        cuts = 0
-        for _ in range(chance.randint(1, 10)):
-            sender = chance.choice((CLIENT, SERVER))
-            place = Cut(sender, chance.randint(1, 60), chance.random() < 0.5, chance.random() < 0.5)
-            cuts += cast.proxy.watch(place).fired.wait(1)
-        cast.proxy.watch()
-        return f"{cuts} cuts" if cuts else None
+    cuts = 0
+    for _ in range(chance.randint(1, 10)):
+        sender = chance.choice((CLIENT, SERVER))
+        place = Cut(sender, chance.randint(1, 60), chance.random() < 0.5, chance.random() < 0.5)
+        cuts += cast.proxy.watch(place).fired.wait(1)
+    cast.proxy.watch()
+    return f"{cuts} cuts" if cuts else None
 
 
-def freeze_links(cast: Cast, chance: random.Random) -> str | None:
+@hits_one_of("link")
+def freeze_links(cast: Cast, _name: str, _chance: random.Random) -> str | None:
     """They stay open, and nothing passes any more."""
-    with cast.borrowed("link", chance=chance) as name:
-        return name and f"{cast.proxy.freeze()} connections"
+    return f"{cast.proxy.freeze()} connections"
 
 
-def slow_links(cast: Cast, chance: random.Random) -> str | None:
-    with cast.borrowed("link", chance=chance) as name:
-        if name is None:
-            return None
-        seconds = chance.uniform(0.005, 0.1)
-        cast.proxy.watch(Delay(CLIENT, 1, seconds), Delay(SERVER, 1, seconds))
-        _rest(chance.uniform(1, 3))
-        cast.proxy.watch()
-        return f"{seconds * 1000:.0f} ms each way"
+@hits_one_of("link")
+def slow_links(cast: Cast, _name: str, chance: random.Random) -> str | None:
+    seconds = chance.uniform(0.005, 0.1)
+    cast.proxy.watch(Delay(CLIENT, 1, seconds), Delay(SERVER, 1, seconds))
+    _rest(chance.uniform(1, 3))
+    cast.proxy.watch()
+    return f"{seconds * 1000:.0f} ms each way"
 
 
 def lock_table(cast: Cast, chance: random.Random) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import urllib3
+from support.lease_holder import decide
 
 LEASE_MS = 500
 _PATIENCE_SECONDS = 60
@@ -66,21 +67,12 @@ class Holder:
             _pause.wait(LEASE_MS / 1000 * self._chance.uniform(0.5, 2.5))
         # What it holds takes time, or late ones would never meet others that hold the same.
         _pause.wait(self._chance.choice((0, 0, 0, 0.1)))
-        verb, body = self._decide(token)
+        verb, body = decide(token, self._chance)
         for _ in range(self._chance.choice((1, 1, 1, 2))):
             status, answer = self._post(f"/v1/jobs/{job}/{verb}", {**body, "lease_token": token})
             if status not in (204, 409):
                 raise RuntimeError(f"{verb} answered {status}: {answer}")
             self._note(job, token, verb, status)
-
-    def _decide(self, token: str) -> tuple[str, dict[str, Any]]:
-        dice = self._chance.random()
-        if dice < 0.05:
-            return "release", {}
-        if dice < 0.15:
-            return "fail", {"reason": f"under {token}", "retry_ms": 0}
-        # The result tells whose success it was.
-        return "ack", {"result": token}
 
     def _note(self, job: str, token: str, verb: str, status: int) -> None:
         os.write(self._log, (json.dumps([job, token, verb, status, time.time()]) + "\n").encode())

@@ -1,26 +1,24 @@
 """One storm: everything started, clients that enqueue, faults from a seed, then quiet, a drain, and the verdict."""
 
-import contextlib
-import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import urllib3
 from faults.harness import events, holder
-from faults.harness.cast import CANARIES, Cast
+from faults.harness.cast import CANARIES, Cast, Fault
 from faults.harness.checker import check
 from faults.harness.evidence import Evidence, Verdict
-from faults.harness.faults import FAULTS, Fault
+from faults.harness.faults import FAULTS
 from faults.harness.ledger import Ledger
 from faults.harness.load import Client
 from faults.harness.nemesis import Injected, Nemesis
 from faults.harness.sink import Sink
 from support.database import open_connection
-from support.server import reachable_folder
+from support.server import in_reachable_folder
 from support.waiting import until
 
 from sql import checks
@@ -91,7 +89,7 @@ class Outcome:
 
 def storm(plan: Plan, look: Callable[[str], object] = lambda _: None) -> Outcome:
     """Runs it. `look` is called with the server's URL while it still is quiet."""
-    with _folder() as folder, Sink() as sink:
+    with in_reachable_folder() as folder, Sink() as sink:
         cast = Cast(folder, sink, pools=plan.pools, holders=plan.holders, defect=plan.defect, settings=plan.settings)
         try:
             look(cast.ready().url)
@@ -214,12 +212,3 @@ def _evidence(cast: Cast, ledger: Ledger, sink: Sink, healed_at: float) -> Evide
         )
     finally:
         conn.close()
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    folder = reachable_folder()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
