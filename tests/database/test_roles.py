@@ -185,6 +185,10 @@ def test_tokens_are_the_owners_to_make_and_the_command_says_so(cluster: Cluster,
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "connect as the owner of the tables, as `windlass migrate` does" in refused.stderr
     assert create("windlass_owner").returncode == 0
+    # The database is for all tests of the module, in any order.
+    owner = connect(cluster.url("windlass_owner", database), application_name="windlass tests")
+    assert owner.execute("delete from windlass.tokens") == 1
+    owner.close()
 
 
 def test_dashboards_read_states_but_nothing_people_put_into_jobs(metrics: Connection) -> None:
