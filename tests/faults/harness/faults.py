@@ -26,6 +26,7 @@ from faults.harness.faults_of_server import (
     terminate_backend,
     vacuum_full,
 )
+from support.pool import Pool
 from support.processes import kill_all_at_once
 from support.waiting import until
 
@@ -93,7 +94,7 @@ def drain_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
     """TERM to the whole group, as a platform does, sometimes twice."""
     pool = cast.pool(name)
     # Before that it hears nothing, holds nothing, and dies of the signal.
-    heard = pool.said("metrics are at")
+    heard = _has_begun(pool)
     for _ in range(chance.choice((1, 2))):
         pool.send_group(signal.SIGTERM)
         _rest(chance.uniform(0, 0.05))
@@ -121,10 +122,18 @@ def replace_workers(cast: Cast, name: str, _chance: random.Random) -> str | None
 
 @hits_one_of("pool")
 def more_and_fewer_workers(cast: Cast, name: str, chance: random.Random) -> str | None:
+    # Before that these two would stop it like any program, and nobody would let it go on.
+    if not _has_begun(cast.pool(name)):
+        return None
     cast.pool(name).send(signal.SIGTTIN)
     _rest(chance.uniform(0, 1))
     cast.pool(name).send(signal.SIGTTOU)
     return f"pool {name}"
+
+
+def _has_begun(pool: Pool) -> bool:
+    """Its supervisor hears signals: it does from just before it starts its children."""
+    return pool.said("in slot 1 started") > 0
 
 
 def _stop(pids: list[int], seconds: float) -> str | None:
