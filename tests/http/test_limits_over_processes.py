@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from support.processes import stopped
 from support.waiting import until
 from support.web import Web, free_port
 from support.work import at_once
@@ -34,12 +35,9 @@ def test_of_many_requests_at_once_exactly_the_limit_passes_whichever_worker_take
     # Each worker by itself refuses too, and goes on answering those who watch.
     workers = web.workers()
     for worker in workers:
-        for other in set(workers) - {worker}:
-            os.kill(other, signal.SIGSTOP)
-        assert _status(_connected(web)) == 429
-        assert _status(_connected(web), path="/health") == 200
-        for other in set(workers) - {worker}:
-            os.kill(other, signal.SIGCONT)
+        with stopped(set(workers) - {worker}):
+            assert _status(_connected(web)) == 429
+            assert _status(_connected(web), path="/health") == 200
 
 
 def test_a_worker_that_is_killed_takes_no_count_along(start_web: Callable[..., Web]) -> None:

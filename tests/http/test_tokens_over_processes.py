@@ -1,13 +1,12 @@
 """Tokens of the table at a real gunicorn: revocation and rotation over its processes, floods, and an outage."""
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from support.database import open_connection
+from support.processes import stopped
 from support.tables import put_one
 from support.token_holders import bearer, made, mistyped, revoke
 from support.waiting import until
@@ -35,12 +34,8 @@ def of_each_worker(web: Web, token: str) -> list[int]:
     statuses = []
     workers = web.workers()
     for worker in workers:
-        others = set(workers) - {worker}
-        for other in others:
-            os.kill(other, signal.SIGSTOP)
-        statuses.append(status(web, token))
-        for other in others:
-            os.kill(other, signal.SIGCONT)
+        with stopped(set(workers) - {worker}):
+            statuses.append(status(web, token))
     return statuses
 
 
