@@ -1,4 +1,4 @@
-"""Is anything lost, whatever dies? `python -m bench.faults --storms 6 --seconds 150`
+"""Is anything lost, whatever dies? `python -m bench.faults --storms 5 --seconds 90`
 
 A storm is everything at once: clients that enqueue in every way there is, pools, workers over HTTP, and faults from a
 seed, several at a time, over all of them and PostgreSQL. Each request is written down before it is sent, and its answer
@@ -46,7 +46,7 @@ _TIMES = ("run again after a death, p99 s", "slowest recovery, s", "drained afte
 def main() -> None:
     """Prints a line per storm and per control; ends with an error if a storm found anything, or a control nothing."""
     asked = report.asked(
-        __doc__, (1, 1), seed=(1, 1), storms=(6, 1), seconds=(150.0, 3.0), controls=(len(DEFECTS), 0), clients=(4, 1)
+        __doc__, (1, 1), seed=(1, 1), storms=(5, 1), seconds=(90.0, 3.0), controls=(len(DEFECTS), 0), clients=(4, 1)
     )
     found = report.Report("faults", asked)
     outcomes = [_storm(asked, number, found) for number in range(asked.storms)]
@@ -61,7 +61,7 @@ def main() -> None:
 
 def _storm(asked: argparse.Namespace, number: int, found: report.Report) -> Outcome:
     seed = asked.seed + number
-    plan = Plan(seed, asked.seconds, clients=asked.clients, pause=0.01, at_once=4, gap=0.2, drain_seconds=180)
+    plan = Plan(seed, asked.seconds, clients=asked.clients, pause=0.01, at_once=4, gap=0.2, drain_seconds=300)
     outcome = storm(plan, found.server)
     print(outcome.text, flush=True)
     facts = {"faults": len(outcome.injected), "kinds": len(outcome.kinds), "overlapping": outcome.overlapping}
