@@ -29,15 +29,20 @@ def stopped(pids: Iterable[int]) -> Iterator[None]:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
-        until(lambda: all(state == "T" for pid in pids for state in _states(pid)), message=f"{pids} are stopped")
+        until(lambda: all(map(is_stopped, pids)), message=f"{pids} are stopped")
         yield
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
 
-def _states(pid: int) -> list[str]:
-    return [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of it is; who has ended is not."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def working_in(folder: Path) -> list[int]:

@@ -253,19 +253,19 @@ def _takeovers(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _recovery(evidence: Evidence, verdict: Verdict) -> None:
-    """How long after its start under a worker that died a job was claimed again, and how soon all had ended."""
+    """How long after its start a job was taken back from a worker that died under it, and how soon all had ended."""
     began = {(each.job, each.fence): each.at for each in evidence.effects if each.fence}
     waits = []
     for job, events in evidence.events.items():
-        claims = [event for event in events if event.step == "+running"]
-        for claim, next_one in pairwise(claims):
-            error = evidence.errors.get((job, claim.fence), "")
-            if _CAUSES["its worker died"](error) and (job, claim.fence) in began:
-                waits.append(next_one.at - began[job, claim.fence])
+        for event in events:
+            error = evidence.errors.get((job, event.fence), "")
+            if event.step == "-running" and _CAUSES["its worker died"](error) and (job, event.fence) in began:
+                waits.append(event.at - began[job, event.fence])
     waits.sort()
     last = max((events[-1].at for events in evidence.events.values()), default=evidence.healed_at)
     verdict.figures |= {
-        "run again after a death, p99 s": waits[int(len(waits) * 0.99)] if waits else 0.0,
+        "taken back from the dead, p50 s": waits[len(waits) // 2] if waits else 0.0,
+        "taken back from the dead, p99 s": waits[int(len(waits) * 0.99)] if waits else 0.0,
         "slowest recovery, s": waits[-1] if waits else 0.0,
         "drained after healing, s": max(0.0, last - evidence.healed_at),
     }

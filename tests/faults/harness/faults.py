@@ -27,7 +27,7 @@ from faults.harness.faults_of_server import (
     vacuum_full,
 )
 from support.pool import Pool
-from support.processes import kill_all_at_once
+from support.processes import is_stopped, kill_all_at_once
 from support.waiting import until
 
 _pause = threading.Event()
@@ -57,7 +57,8 @@ def kill_supervisor(cast: Cast, name: str, _chance: random.Random) -> str | None
     """Its workers die with it; another pool comes."""
     cast.pool(name).send(signal.SIGKILL)
     # Workers are killed by the kernel at once; the steward has a second for its last pass.
-    until(lambda: not cast.pool(name).everyone(), 2, "nobody outlives the supervisor")
+    # One that another fault has stopped hears of it when it goes on.
+    until(lambda: all(map(is_stopped, cast.pool(name).everyone())), 2, "nobody outlives the supervisor")
     cast.restart_pool(name)
     return f"pool {name}"
 
