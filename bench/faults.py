@@ -4,7 +4,8 @@ A storm is everything at once: clients that enqueue in every way there is, pools
 seed, several at a time, over all of them and PostgreSQL. Each request is written down before it is sent, and its answer
 after; each effect is told to a server outside; each change of a job's state is written by a trigger. When the last
 fault is over the queue drains, all leave, and a checker holds the four against each other. *Controls* are storms with
-a defect planted: one that is not found would say that the zeros above mean nothing.
+a defect planted, or run on a server that is not safe: one that is not found would say that the zeros above mean
+nothing.
 
 `--seed S --storms 1` makes the storm of that seed again: the same faults, of the same lengths, at the same distances.
 """
@@ -18,8 +19,7 @@ from bench.processes import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from faults.harness.controls import control
-from faults.harness.defects import DEFECTS
+from faults.harness.controls import CONTROLS, control
 from faults.harness.storm import Outcome, Plan, storm
 
 # The first of these must all be 0.
@@ -51,12 +51,12 @@ _TIMES = (
 def main() -> None:
     """Prints a line per storm and per control; ends with an error if a storm found anything, or a control nothing."""
     asked = report.asked(
-        __doc__, (1, 1), seed=(1, 1), storms=(5, 1), seconds=(90.0, 3.0), controls=(len(DEFECTS), 0), clients=(4, 1)
+        __doc__, (1, 1), seed=(1, 1), storms=(5, 1), seconds=(90.0, 3.0), controls=(len(CONTROLS), 0), clients=(4, 1)
     )
     found = report.Report("faults", asked)
     outcomes = [_storm(asked, number, found) for number in range(asked.storms)]
     _in_all(outcomes, found)
-    missed = [name for name in list(DEFECTS)[: asked.controls] if not _control(name, asked.seed, found)]
+    missed = [name for name in CONTROLS[: asked.controls] if not _control(name, asked.seed, found)]
     found.finish()
     if problems := [problem for outcome in outcomes for problem in outcome.verdict.problems]:
         raise SystemExit("\n".join(problems))
@@ -92,9 +92,9 @@ def _in_all(outcomes: list[Outcome], found: report.Report) -> None:
 
 def _control(name: str, seed: int, found: report.Report) -> bool:
     planted = control(name, seed)
-    how = planted.found[0].partition(":")[0] if planted.caught else "NOT FOUND"
+    how = planted.found[0].partition(":")[0].partition(" in {")[0] if planted.caught else "NOT FOUND"
     case = {"defect": name.replace("_", " "), "what it does": planted.what, "found as": how}
-    found.add(case, {"problems named": len(planted.outcome.verdict.problems)}, "Controls")
+    found.add(case, {"problems named": len(planted.problems)}, "Controls")
     return planted.caught
 
 

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from support.waiting import until
+
 _SHUTDOWN = 0x8004587D
 _WITHOUT_ITS_LOG = 2
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -31,8 +33,8 @@ class Disk:
         _command("sync", "--file-system", str(self.path))
 
     def unmount(self) -> None:
-        """Nobody may have anything open there."""
-        _command("umount", str(self.path))
+        """Waits for those that were killed: it takes them a moment to let go of their files."""
+        until(lambda: _works("umount", str(self.path)), 10, f"nobody has a file open in {self.path}")
 
     def __enter__(self) -> "Disk":
         self.mount()
@@ -100,6 +102,10 @@ def available() -> bool:
             return os.access("/dev/loop-control", os.W_OK) and shutil.which("mkfs.ext4", path=_PATH) is not None
     except (OSError, subprocess.SubprocessError):
         return False
+
+
+def _works(*words: str) -> bool:
+    return subprocess.run(words, check=False, capture_output=True, timeout=60, env={"PATH": _PATH}).returncode == 0
 
 
 def _command(*words: str) -> None:

@@ -32,7 +32,6 @@ from sql.embedded import EmbeddedServer
 from sql.embedded.errors import EmbeddedFailure
 from sql.migrate import migrate
 
-PLANTED = Path(__file__).parent / "planted"
 WORKERS = 2
 LEASE_SECONDS = 3
 GRACE_SECONDS = 4
@@ -55,10 +54,7 @@ class Cast:
         self._prepare_database(defect)
         self.environ = {
             "KIND_MODULES": "faults.harness.kinds",
-            "PYTHONPATH": os.pathsep.join(
-                map(str, (ROOT, ROOT / "tests", PLANTED) if defect else (ROOT, ROOT / "tests"))
-            ),
-            defects.VARIABLE: defect,
+            **defects.environ(defect),
             SINK: sink.address,
             "SMTP_URL": sink.smtp_url,
             "WEBHOOK_ALLOW_NETS": f"{sink.address.split(':')[0]}/32:{sink.address.split(':')[1]}",

@@ -1,32 +1,38 @@
-"""Storms with a defect planted: each must be found, by the sign that belongs to it."""
+"""Defects planted in the service, and servers that are not safe: each must be found, by the sign that belongs to it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from faults.harness import deafness, failover, power
+from faults.harness.clients import sound
 from faults.harness.defects import DEFECTS
 from faults.harness.faults import FAULTS
-from faults.harness.storm import Outcome, Plan, storm
+from faults.harness.service import on_a_server
+from faults.harness.storm import Plan, storm
+from support.server import in_reachable_folder
 
 
 @dataclass(frozen=True)
 class Control:
-    """`found` are the problems that name the defect."""
+    """`problems` are all that the checker named, `found` those that name the defect. `text` is for people."""
 
-    name: str
     what: str
-    found: list[str]
-    outcome: Outcome
+    problems: Sequence[str]
+    found: Sequence[str]
+    text: str
 
     @property
     def caught(self) -> bool:
         return bool(self.found)
 
 
-def control(name: str, seed: int = 1, seconds: float = 6.0) -> Control:
+def _by_a_storm(name: str, seed: int) -> Control:
     """One storm, of the faults that bring this defect to light."""
     defect = DEFECTS[name]
     plan = Plan(
         seed,
-        seconds,
+        seconds=6.0,
         kinds={fault: FAULTS[fault] for fault in defect.faults},
         gap=0.2,
         pause=0.03,
@@ -36,5 +42,59 @@ def control(name: str, seed: int = 1, seconds: float = 6.0) -> Control:
         drain_seconds=10.0,
     )
     outcome = storm(plan)
-    found = [problem for problem in outcome.verdict.problems if defect.sign in problem]
-    return Control(name, defect.what, found, outcome)
+    problems = outcome.verdict.problems
+    return Control(defect.what, problems, [each for each in problems if defect.sign in each], outcome.text)
+
+
+def _by_figures(what: str, sign: str, figures: Callable[[], dict[str, Any]]) -> Control:
+    """Figures that must not be sound."""
+    try:
+        text, problems = str(sound(figures())), []
+    except AssertionError as error:
+        text = str(error)
+        problems = [text]
+    return Control(what, problems, [each for each in problems if sign in each], text)
+
+
+def _silent_acknowledgements(name: str) -> dict[str, Any]:
+    with in_reachable_folder() as folder, failover.on_a_pair(folder, name) as (service, pair):
+        return failover.silent_acknowledgements(service, pair, rounds=1)
+
+
+def _full_notifications(name: str) -> dict[str, Any]:
+    with in_reachable_folder() as folder, on_a_server(folder, name) as service:
+        return deafness.notifications(service)
+
+
+def _power_cut(**settings: str) -> dict[str, Any]:
+    with in_reachable_folder() as folder:
+        return power.unsafe(folder, **settings)
+
+
+def _asynchronous_failover() -> dict[str, Any]:
+    with in_reachable_folder() as folder, failover.on_a_pair(folder) as (service, pair):
+        figures = failover.asynchronous_failovers(service, pair, rounds=1)
+        return {**figures, "lost": figures["lost_accepted"]}
+
+
+_SCENES = {"swallow_the_notice": _silent_acknowledgements, "notify_in_the_transaction": _full_notifications}
+SERVERS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "fsync_off": ("commits are not written to the disk; then the power goes", lambda: _power_cut(fsync="off")),
+    "synchronous_commit_off": (
+        "commits are written a little later; then the power goes",
+        lambda: _power_cut(synchronous_commit="off"),
+    ),
+    "asynchronous_standby": ("commits do not wait for the standby that takes over", _asynchronous_failover),
+}
+"""Servers that lose what was accepted, whatever the service does."""
+CONTROLS = (*DEFECTS, *SERVERS)
+
+
+def control(name: str, seed: int = 1) -> Control:
+    """One of CONTROLS, carried out."""
+    if name in SERVERS:
+        what, figures = SERVERS[name]
+        return _by_figures(what, "'lost'", figures)
+    if name in _SCENES:
+        return _by_figures(DEFECTS[name].what, DEFECTS[name].sign, lambda: _SCENES[name](name))
+    return _by_a_storm(name, seed)

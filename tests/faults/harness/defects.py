@@ -7,31 +7,29 @@ WINDLASS_TEST_DEFECT set (`planted/sitecustomize.py`). What it replaces must be 
 import importlib
 import importlib.abc
 import importlib.util
-import json
-import random
+import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from sql import arrays
+from faults.harness import patches
+from support.processes import ROOT
+
 from sql.connection import Connection
 from sql.statements import Statement
 
 VARIABLE = "WINDLASS_TEST_DEFECT"
-_HELD_ANEW = "select 1 from windlass.running where id = any(%(ids)s::uuid[]) and lease_expires_at >= now()"
-_pause = threading.Event()
+_PLANTED = Path(__file__).parent / "planted"
 
 
 @dataclass(frozen=True)
 class Defect:
     """`functions` maps a function of the database, `statements` a (module of sql, statement) to texts replaced in it;
-    `patch` changes code once `module` is imported. `faults` are those that bring it to light, and `sign` stands in the
-    problem that names it.
+    `script` is run in the database; `patch` changes code once `module` is imported. `faults` are those of a storm that
+    bring it to light; without any it takes another scene (`controls`). `sign` stands in the problem that names it.
     """
 
     what: str
@@ -39,8 +37,15 @@ class Defect:
     faults: tuple[str, ...]
     functions: Mapping[str, tuple[tuple[str, str], ...]] = ()  # type: ignore[assignment]
     statements: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = ()  # type: ignore[assignment]
+    script: str = ""
     patch: Callable[[], None] | None = None
     module: str = ""
+
+
+def environ(name: str) -> dict[str, str]:
+    """Variables of a process that imports what tests have, and begins with the defect, if there is a name."""
+    path = [ROOT, ROOT / "tests", *([_PLANTED] if name else [])]
+    return {"PYTHONPATH": os.pathsep.join(map(str, path)), VARIABLE: name}
 
 
 def into_database(name: str, conn: Connection) -> None:
@@ -49,6 +54,8 @@ def into_database(name: str, conn: Connection) -> None:
         row = conn.fetch_one("select pg_get_functiondef(%(name)s::regproc)", name=f"windlass.{function}")
         assert row is not None
         conn.execute(_changed(row[0], changes))
+    if DEFECTS[name].script:
+        conn.execute(DEFECTS[name].script)
 
 
 def into_process(name: str) -> None:
@@ -57,7 +64,9 @@ def into_process(name: str) -> None:
     for (module, statement), changes in dict(defect.statements).items():
         statements = importlib.import_module(f"sql.{module}")._SQL
         statements[statement] = Statement(statement, _changed(statements[statement], changes))
-    if defect.patch is not None:
+    if defect.patch is not None and defect.module in sys.modules:
+        defect.patch()
+    elif defect.patch is not None:
         sys.meta_path.insert(0, _AfterImport(defect.module, defect.patch))
 
 
@@ -96,105 +105,19 @@ def _changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:
     return text
 
 
-def _take_back_late() -> None:
-    """Finds the expired, waits, and then takes back whatever these jobs are under by now."""
-    from sql import leases
-
-    real = leases.rescue
-
-    def rescue(conn: Connection, **terms: Any) -> dict[str, str]:
-        expired = "select id::text from windlass.running where lease_expires_at < now() limit 50"
-        found = [job for (job,) in conn.fetch_all(expired)]
-        if found:
-            # Until another has taken one of them back and given it out again, which is when it does harm.
-            give_up_at = time.monotonic() + 1.0
-            while not conn.fetch_all(_HELD_ANEW, ids=arrays.plain(found)) and time.monotonic() < give_up_at:
-                _pause.wait(0.02)
-            late = (
-                "update windlass.running set lease_expires_at = now() - interval '1 ms' where id = any(%(ids)s::uuid[])"
-            )
-            conn.execute(f"{late} and lease_expires_at is not null", ids=arrays.plain(found))
-        return real(conn, **terms)
-
-    leases.rescue = rescue
-
-
-def _leave_children_alone() -> None:
-    from workerpool import child
-
-    child.die_with_parent = lambda _number, _parent: None  # type: ignore[assignment]
-
-
-def _read_all_at_once() -> None:
-    """Payloads are read when they are claimed, outside any job's own try."""
-    from sql import leases
-
-    real = leases.Claimed._make
-    leases.Claimed._make = lambda row: (json.loads(row[2]), real(row))[1]  # type: ignore[method-assign,assignment]
-
-
-def _settle_first() -> None:
-    """At most once, by mistake: the outcome is written before the handler has run."""
-    from workerpool.execution import Ending
-    from workerpool.outcomes import Succeeded
-    from workerpool.worker import Worker
-
-    real = Worker._run
-
-    def run(self: Worker, queue: str, index: int, job: Any, began: float) -> None:
-        execute, settle = self._execution.run, self._settlement.settle
-        self._settlement.settle(index, job, Succeeded(None), ended=began)
-        self._settlement.flush()
-        self._settlement.settle = lambda *_, **__: None  # type: ignore[method-assign]
-        try:
-            self._execution.run = lambda *terms: (execute(*terms), Ending(Succeeded(None)))[1]  # type: ignore[method-assign]
-            real(self, queue, index, job, began)
-        finally:
-            self._settlement.settle, self._execution.run = settle, execute  # type: ignore[method-assign]
-
-    Worker._run = run  # type: ignore[method-assign]
-
-
-def _answer_before_commit() -> None:
-    """One enqueue in twenty is answered and then not committed."""
-    from sql import jobs
-
-    real = jobs.enqueue_shown
-
-    def enqueue_shown(conn: Connection, new: Any) -> Any:
-        if random.random() > 0.05:
-            return real(conn, new)
-        shown: Any = None
-        try:
-            with conn.transaction():
-                shown = real(conn, new)
-                raise InterruptedError
-        except InterruptedError:
-            return shown
-
-    jobs.enqueue_shown = enqueue_shown
-
-
-def _charge_all() -> None:
-    """The whole batch of a dead worker crashed."""
-    from workerpool.duties import reconcile
-    from workerpool.entry import State
-
-    real = reconcile.settle_dead
-
-    def settle_dead(conn: Connection, cell: Any, held: Any) -> int:
-        entries = cell.entries
-        cell.entries = lambda: [replace(each, state=State.RUNNING) for each in entries() or ()]
-        return real(conn, cell, held)
-
-    reconcile.settle_dead = settle_dead
-
-
-def _never_look_at_the_lease() -> None:
-    from workerpool.cell import Cell
-
-    Cell.lease_holds = lambda self, _now: self.incarnation > 0 and not self.lost  # type: ignore[method-assign]
-
+_ON_CONFLICT = """do update set
+        job_id = case when o.expires_at <= now() then excluded.job_id else o.job_id end,
+        request_hash = case when o.expires_at <= now() then excluded.request_hash else o.request_hash end,
+        expires_at = case when o.expires_at <= now() then excluded.expires_at else o.expires_at end"""
+_NOTIFY_BY_TRIGGER = """
+create function windlass.tell() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('windlass_ready', '1');
+    return null;
+end
+$$;
+create trigger tell after insert on windlass.ready for each statement execute function windlass.tell();
+"""
 
 DEFECTS: dict[str, Defect] = {
     "settle_without_fence": Defect(
@@ -212,7 +135,7 @@ DEFECTS: dict[str, Defect] = {
         "the rescue takes back what a job is under now, not what had expired",
         "a lease taken back before it was over",
         ("stop_holder", "kill_holder"),
-        patch=_take_back_late,
+        patch=patches.take_back_late,
         module="sql.leases",
     ),
     "count_at_failure": Defect(
@@ -231,21 +154,21 @@ DEFECTS: dict[str, Defect] = {
         "children do not die with their parent",
         "nobody outlives the supervisor",
         ("kill_supervisor",),
-        patch=_leave_children_alone,
+        patch=patches.leave_children_alone,
         module="workerpool.child",
     ),
     "read_payloads_at_the_claim": Defect(
         "one payload that cannot be read fails the whole batch",
         "not ended",
         ("kill_worker",),
-        patch=_read_all_at_once,
+        patch=patches.read_all_at_once,
         module="sql.leases",
     ),
     "settle_first": Defect(
         "the outcome is written before the handler runs",
         "succeeded without its effect",
         ("kill_worker", "kill_whole_pool"),
-        patch=_settle_first,
+        patch=patches.settle_first,
         module="workerpool.worker",
     ),
     "retry_for_ever": Defect(
@@ -260,7 +183,7 @@ DEFECTS: dict[str, Defect] = {
         "the client is answered, then the transaction is lost",
         "accepted, and not there",
         ("kill_web_worker",),
-        patch=_answer_before_commit,
+        patch=patches.answer_before_commit,
         module="sql.jobs",
     ),
     "giving_back_costs_an_attempt": Defect(
@@ -273,7 +196,7 @@ DEFECTS: dict[str, Defect] = {
         "all that a dead worker held has crashed",
         "a death that cost several jobs an attempt",
         ("kill_worker",),
-        patch=_charge_all,
+        patch=patches.charge_all,
         module="workerpool.duties.reconcile",
     ),
     "fences_begin_anew": Defect(
@@ -286,7 +209,7 @@ DEFECTS: dict[str, Defect] = {
         "a worker does not look whether its lease still holds",
         "started under a lost lease",
         ("stop_worker", "stop_whole_pool"),
-        patch=_never_look_at_the_lease,
+        patch=patches.never_look_at_the_lease,
         module="workerpool.cell",
     ),
     "settle_twice": Defect(
@@ -294,5 +217,30 @@ DEFECTS: dict[str, Defect] = {
         "an illegal path",
         ("kill_worker",),
         functions={"ack": (("delete from windlass.running", "update windlass.running set progress = null"),)},
+    ),
+    "replay_that_does_nothing": Defect(
+        "a key that is there already is passed over, and its job is made again",
+        "asked for once, there twice",
+        ("kill_worker",),
+        statements={("jobs", name): ((_ON_CONFLICT, "do nothing"),) for name in ("enqueue", "enqueue_shown")},
+    ),
+    "keys_in_no_order": Defect(
+        "a bulk takes its keys in the order of its items",
+        "deadlocks",
+        ("kill_worker",),
+        statements={("jobs", name): (("order by key", ""),) for name in ("enqueue", "enqueue_shown")},
+    ),
+    "swallow_the_notice": Defect(
+        "a commit that did not wait for its standby is taken for one",
+        "lost",
+        (),
+        patch=patches.swallow_notices,
+        module="sql.connection",
+    ),
+    "notify_in_the_transaction": Defect(
+        "a trigger tells the pools, within the enqueue",
+        "jobs are accepted",
+        (),
+        script=_NOTIFY_BY_TRIGGER,
     ),
 }

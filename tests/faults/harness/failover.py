@@ -81,12 +81,12 @@ class Pair:
 
 
 @contextmanager
-def on_a_pair(folder: Path) -> Iterator[tuple[Service, Pair]]:
+def on_a_pair(folder: Path, defect: str = "") -> Iterator[tuple[Service, Pair]]:
     """A service on a pair whose commits wait for the standby."""
     with Pair(folder) as pair:
         pair.start()
         with Arena(pair.url, folder) as arena:
-            yield Service(arena, pair.primary), pair
+            yield Service(arena, pair.primary, defect), pair
 
 
 def failovers(service: Service, pair: Pair, rounds: int, seed: int = 0) -> dict[str, Any]:

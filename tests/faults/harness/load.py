@@ -4,8 +4,10 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -32,7 +34,7 @@ class Client(threading.Thread):
         self._chance = random.Random(seed)
         self._ledger = ledger
         self._url, self._database_url, self._sink, self._pause = url, database_url, sink, pause
-        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(_HTTP_SECONDS))
+        self._http = urllib3.PoolManager(maxsize=2, retries=False, timeout=urllib3.Timeout(_HTTP_SECONDS))
         self._conn: psycopg2.extensions.connection | None = None
         self._made: list[str] = []
 
@@ -127,22 +129,17 @@ class Client(threading.Thread):
 
     def _bulk(self) -> None:
         keyed = self._chance.random() < 0.5
-        entries = [self._entry("bulk", self._kind(), keyed=keyed) for _ in range(self._chance.randint(2, 40))]
+        # Asked again while the first may be under way still, and in another order: where locks meet.
+        twice = keyed and self._chance.random() < 0.5
+        count = self._chance.randint(50, 150) if twice else self._chance.randint(2, 40)
+        entries = [self._entry("bulk", self._kind(), keyed=keyed) for _ in range(count)]
+        jobs = {entry.n: self._job(entry) for entry in entries}
         self._ledger.asked(entries)
-        answer = self._post("/jobs/bulk", {"jobs": [self._job(entry) for entry in entries]})
-        numbers = [entry.n for entry in entries]
-        if answer is None:
-            self._ledger.unknown(numbers, "no answer")
-        elif answer.status != 200:
-            self._refused(numbers, answer)
-        else:
-            results = answer.json()["results"]
-            pairs = list(zip(entries, results, strict=True))
-            made = [(entry.n, result["job"]["id"]) for entry, result in pairs if result["status"] in (200, 201)]
-            self._accepted(made)
-            for entry, result in pairs:
-                if result["status"] not in (200, 201):
-                    self._ledger.refused([entry.n], result["status"])
+        orders = [entries, entries[::-1]] if twice else [entries]
+        bodies = [{"jobs": [jobs[entry.n] for entry in order]} for order in orders]
+        with ThreadPoolExecutor(len(orders)) as at_once:
+            for order, answer in zip(orders, at_once.map(partial(self._post, "/jobs/bulk"), bodies), strict=True):
+                self._settle_many(order, answer)
 
     def _in_sql(self) -> None:
         entry = self._entry("sql", "effect", keyed=self._chance.random() < 0.5)
@@ -201,6 +198,20 @@ class Client(threading.Thread):
             self._accepted([(entry.n, said.get("id") or said["job_id"])])
         else:
             self._refused([entry.n], answer)
+
+    def _settle_many(self, entries: Sequence[Entry], answer: urllib3.BaseHTTPResponse | None) -> None:
+        numbers = [entry.n for entry in entries]
+        if answer is None:
+            self._ledger.unknown(numbers, "no answer")
+        elif answer.status != 200:
+            self._refused(numbers, answer)
+        else:
+            pairs = list(zip(numbers, answer.json()["results"], strict=True))
+            self._accepted([(n, result["job"]["id"]) for n, result in pairs if result["status"] in (200, 201)])
+            self._ledger.unknown([n for n, result in pairs if result["status"] == 503], "503")
+            for n, result in pairs:
+                if result["status"] not in (200, 201, 503):
+                    self._ledger.refused([n], result["status"])
 
     def _refused(self, numbers: list[int], answer: urllib3.BaseHTTPResponse) -> None:
         if answer.status == 503:

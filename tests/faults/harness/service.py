@@ -1,18 +1,16 @@
 """The service under load while its PostgreSQL suffers: a web service, a pool, and clients with ledgers."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from faults.harness import defects
 from faults.harness.arena import Arena
 from faults.harness.clients import Client, Http, Sql, enqueuing, ledger
 from faults.harness.cluster import Cluster
 from support.database import open_connection
-from support.effects import VARIABLE
 from support.pool import Pool
-from support.processes import ROOT
 from support.tables import drained
 from support.web import Web
 
@@ -20,22 +18,22 @@ _DRAIN_SECONDS = 120.0
 
 
 class Service:
-    """A web service and a pool of `support.fault_kinds`, of an arena on `server`.
+    """A web service and a pool of `support.fault_kinds`, of an arena on `server`. `defect` is one that is planted.
 
     others  how many jobs were enqueued that are in no client's ledger
     """
 
-    def __init__(self, arena: Arena, server: Cluster, **settings: object) -> None:
+    def __init__(self, arena: Arena, server: Cluster, defect: str = "", **settings: object) -> None:
         self.server = server
         self.url = arena.url
         self.effects = arena.effects
         self.others = 0
         self._clients: list[Client] = []
-        self.web: Web = arena.web(
-            KIND_MODULES="support.fault_kinds",
-            PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-            **{VARIABLE: str(arena.effects.folder)},
-        )
+        if defect:
+            defects.into_database(defect, arena.connection)
+        environ = defects.environ(defect)
+        self.web: Web = arena.web(**environ)
+        settings |= {name.lower(): value for name, value in environ.items()}
         self.pool: Pool = arena.pool(poll_interval_ms=200, **settings).ready()
         self.web.ready()
         self.count_exits()
@@ -83,9 +81,9 @@ class Service:
 
 
 @contextmanager
-def on_a_server(folder: Path) -> Iterator[Service]:
+def on_a_server(folder: Path, defect: str = "") -> Iterator[Service]:
     """A service on a server as it comes."""
     with Cluster(folder / "server") as server:
         server.make().start().migrated()
         with Arena(server.url, folder) as arena:
-            yield Service(arena, server)
+            yield Service(arena, server, defect)
