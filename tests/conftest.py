@@ -3,11 +3,12 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from support import pgbouncer, programs
+from support import least_privilege, pgbouncer, programs
 from support.database import Databases, open_connection
 from support.server import Server, embedded, find_server, through_pgbouncer
 
@@ -33,6 +34,9 @@ def databases(server_url: str, pytestconfig: pytest.Config) -> Iterator[Database
     with contextlib.ExitStack() as pooler:
         through = pooler.enter_context(pgbouncer.pooled_server(server_url)) if through_pgbouncer() else None
         made = Databases(server_url, through)
+        if least_privilege.asked_for():
+            as_role = partial(least_privilege.as_role, server_url)
+            made = Databases(server_url, as_role(least_privilege.SERVICE), as_role(least_privilege.OWNER))
         if _SERVER in pytestconfig.stash:
             pytestconfig.stash[_SERVER_LINE] = _line(made, pytestconfig.stash[_SERVER])
         yield made
@@ -119,8 +123,8 @@ def _check_states(url: str) -> None:
     assert not problems, "the test left jobs in no or several states"
 
 
-def _split_by_pooler(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    cannot = [item for item in items if item.nodeid.removeprefix("tests/").startswith(tuple(pgbouncer.LEFT_OUT))]
+def _split(items: list[pytest.Item], left_out: Iterable[str]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    cannot = [item for item in items if item.nodeid.removeprefix("tests/").startswith(tuple(left_out))]
     return [item for item in items if item not in cannot], cannot
 
 
@@ -140,7 +144,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests whose program is absent are left out, or an error where all must run."""
     items[:], left_out = programs.split_by_presence(items)
     if through_pgbouncer():
-        items[:], left_out["a pooler"] = _split_by_pooler(items)
+        items[:], left_out["a pooler"] = _split(items, pgbouncer.LEFT_OUT)
+    if least_privilege.asked_for():
+        items[:], left_out["least privilege"] = _split(items, least_privilege.LEFT_OUT)
     absent = [programs.reason(marker) for marker in left_out if marker in programs.BY_MARKER]
     if absent and os.environ.get("WINDLASS_TEST_ALL"):
         raise pytest.UsageError(f"WINDLASS_TEST_ALL is set, and {', '.join(absent)}")

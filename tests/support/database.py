@@ -10,6 +10,7 @@ from psycopg2 import sql as names
 
 from sql.connection import Connection, connect
 from sql.migrate import migrate
+from support import least_privilege
 
 _URL = re.compile(r"(postgres(?:ql)?://[^/?]*)(?:/[^?]*)?(\?.*)?")
 
@@ -26,12 +27,13 @@ alter database {0} set jit = off
 class Databases:
     """Makes and drops databases on the server at `url`, whose user may create databases.
 
-    `through` is the URL of a pooler by which those with a schema are to be reached.
+    `through` is the URL by which those with a schema are to be reached, of a pooler or of another role; `owner` that of
+    the role to which the schema belongs, where others have but the rights that `sql/roles.sql` gives them.
     """
 
-    def __init__(self, url: str, through: str | None = None) -> None:
+    def __init__(self, url: str, through: str | None = None, owner: str | None = None) -> None:
         assert _URL.fullmatch(url), "the server must be given as a postgresql:// URL"
-        self._url, self._through = url, through
+        self._url, self._through, self._owner = url, through, owner
         self._admin = psycopg2.connect(url)
         self._admin.autocommit = True
         self._template = ""
@@ -46,10 +48,10 @@ class Databases:
         """The URL of a fresh database with the schema of this code."""
         if not self._template:
             self._template = self._create()
-            migrate(self.url_of(self._template), log=lambda _: None)
+            self._migrate(self._template)
         name = self._create(self._template)
         try:
-            if self._through:
+            if self._through and not self._owner:
                 self._run(_LIMITS, name)
             yield self.url_of(name, self._through)
         finally:
@@ -75,6 +77,13 @@ class Databases:
         if self._template:
             self._drop(self._template)
         self._admin.close()
+
+    def _migrate(self, name: str) -> None:
+        if self._owner is not None:
+            least_privilege.grant(self._url, self.url_of(name))
+        migrate(self.url_of(name, self._owner), log=lambda _: None)
+        if self._owner is not None:
+            least_privilege.grant(self._url, self.url_of(name))
 
     def _create(self, template: str = "template0") -> str:
         name = f"windlass_test_{secrets.token_hex(6)}"

@@ -42,6 +42,11 @@ RIGHTS = {
     "needs_mounts": (disks.available, "no file system can be mounted here"),
     "needs_network_namespace": (network.available, "no network namespace can be made here"),
 }
+# What the whole run is, and some tests cannot be.
+OF_THE_RUN = {
+    "a pooler": "what a pooler in transaction mode takes away, see support/pgbouncer.py",
+    "least privilege": "what only the owner of the schema may do, see support/least_privilege.py",
+}
 
 
 def path_of(marker: str) -> Path:
@@ -53,8 +58,8 @@ def path_of(marker: str) -> Path:
 
 def reason(marker: str) -> str:
     """Why tests with `marker` are left out."""
-    if marker == "a pooler":
-        return "what a pooler in transaction mode takes away, see support/pgbouncer.py"
+    if marker in OF_THE_RUN:
+        return OF_THE_RUN[marker]
     return RIGHTS[marker][1] if marker in RIGHTS else f"{BY_MARKER[marker].label} is not installed"
 
 

@@ -1,5 +1,6 @@
 """The PostgreSQL the tests run on: the one given, else a container, else the embedded one."""
 
+import contextlib
 import gc
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sql.embedded import EmbeddedServer
+from support import least_privilege
 
 _CONTAINER_IMAGE = "postgres:18-alpine"
 
@@ -34,6 +36,8 @@ def find_server() -> Server:
     if given:
         return Server(given, "TEST_DATABASE_URL", lambda: None)
     bin_dir = os.environ.get("TEST_POSTGRES_BIN")
+    if least_privilege.asked_for():
+        return _verified(bin_dir)
     if bin_dir:
         return embedded(bin_dir)
     return _container() or embedded()
@@ -51,6 +55,13 @@ def embedded(bin_dir: str | None = None) -> Server:
         shutil.rmtree(folder)
 
     return Server(server.url, f"embedded, {bin_dir}" if bin_dir else "embedded", close)
+
+
+def _verified(bin_dir: str | None) -> Server:
+    ends = contextlib.ExitStack()
+    folder = ends.enter_context(in_reachable_folder())
+    url = ends.enter_context(least_privilege.verified_server(folder, bin_dir))
+    return Server(url, "embedded, as the service's role and over verified TLS", ends.close)
 
 
 def reachable_folder() -> Path:

@@ -82,7 +82,9 @@ class Client(threading.Thread):
     def _payload(self, entry: Entry) -> dict[str, Any]:
         payload: dict[str, Any] = {"n": entry.n}
         if entry.kind == "effect":
-            do = self._chance.choices(("ok", "fail", "dead", "die", "cancel"), (180, 10, 4, 1, 2))[0]
+            # Each of those that kill their worker holds up all others: not whole bulks of them.
+            die = entry.way != "bulk"
+            do = self._chance.choices(("ok", "fail", "dead", "die", "cancel"), (180, 10, 4, die, 2))[0]
             payload |= {"do": do, "seconds": self._chance.choice((0, 0, 0, 0.005, 0.02)), "canary": CANARIES["payload"]}
             if do == "die":
                 payload["how"] = self._chance.choice(("kill", "segfault", "exit", "abort"))
