@@ -66,7 +66,7 @@ def main() -> None:
 
 def _storm(asked: argparse.Namespace, number: int, found: report.Report) -> Outcome:
     seed = asked.seed + number
-    plan = Plan(seed, asked.seconds, clients=asked.clients, pause=0.01, at_once=4, gap=0.2, drain_seconds=300)
+    plan = Plan(seed, asked.seconds, clients=asked.clients, pause=0.018, at_once=4, gap=0.2, drain_seconds=300)
     outcome = storm(plan, found.server)
     print(outcome.text, flush=True)
     facts = {"faults": len(outcome.injected), "kinds": len(outcome.kinds), "overlapping": outcome.overlapping}

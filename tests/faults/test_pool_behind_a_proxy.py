@@ -104,8 +104,7 @@ def test_over_a_slow_link_no_lease_ends_and_nothing_runs_twice(
     end_at = time.monotonic() + 3
     while time.monotonic() < end_at:
         ids += put(connection, "note", *({"seconds": 0.001} for _ in range(50)))
-        until(lambda: running(connection) == 0, 20, "a batch is worked")
-    assert drained(connection) == {"succeeded": len(ids)}
+        assert drained(connection) == {"succeeded": len(ids)}
     assert len(effects.all("ran")) == len(ids)
     assert attempts(connection, ids) == [1] * len(ids)
     assert pool.metric("leases_expired_total") == 0

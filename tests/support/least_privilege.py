@@ -63,6 +63,8 @@ def grant(admin_url: str, url: str) -> None:
     with _session(admin_url) as lock, _session(url) as cursor:
         lock.execute("select pg_advisory_lock(%s)", [_LOCK])
         cursor.execute(_roles())
+        # Tests make tables that stand for those of an application in the same database.
+        cursor.execute(f"grant create on schema public to {SERVICE}")
 
 
 def _roles() -> str:
