@@ -8,11 +8,13 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sql.connection import Connection
 from support.database import open_connection
 from support.effects import VARIABLE, Effects
 from support.processes import ROOT, alive
@@ -65,8 +67,13 @@ class Pool:
                 # A group of its own, so that a test can signal all of it and nothing else.
                 start_new_session=True,
             )
-        self._connection = open_connection(database_url)
+        self._database_url = database_url
         self._over = False
+
+    @cached_property
+    def _connection(self) -> Connection:
+        # Not before it is asked for: a pool may be started that cannot reach its database either.
+        return open_connection(self._database_url)
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
@@ -191,7 +198,8 @@ class Pool:
                 pass
         self.process.wait(10)
         until(lambda: not self.everyone(), 5, "nobody is left")
-        self._connection.close()
+        if "_connection" in vars(self):
+            self._connection.close()
         if show_log:
             print(f"--- log of {self.folder.name} ---\n{self.log}")
 

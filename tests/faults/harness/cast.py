@@ -176,8 +176,6 @@ class Cast:
     def restart_pool(self, name: str) -> None:
         """A new one instead of one that has ended, or is ended now."""
         self.pool(name).end(show_log=False)
-        # Not for the pool, which waits: its double here asks the database about it.
-        until(lambda: answers(self.url), 60, "the server answers")
         self.pools[int(name)] = self._start_pool(int(name))
 
     def restart_holder(self, name: str) -> None:

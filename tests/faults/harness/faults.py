@@ -107,6 +107,9 @@ def drain_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
 
 @hits_one_of("pool")
 def quit_pool(cast: Cast, name: str, _chance: random.Random) -> str | None:
+    # Before that it is deaf to this one where whoever started it was, as what a shell runs in the background is.
+    if not _has_begun(cast.pool(name)):
+        return None
     cast.pool(name).send(signal.SIGQUIT)
     cast.pool(name).ends(8)
     cast.restart_pool(name)

@@ -69,7 +69,7 @@ class Nemesis:
             with contextlib.suppress(ProcessLookupError, psycopg2.Error, IndexError, EmbeddedFailure):
                 whom = self._kinds[name](self._cast, chance)
         except Exception as error:
-            self.errors.append(f"{name}: {type(error).__name__}: {error}")
+            self.errors.append(f"{name}, begun at {began:.2f} s: {type(error).__name__}: {error}")
         finally:
             self._free.release()
         if whom:
