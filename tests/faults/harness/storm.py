@@ -17,6 +17,7 @@ from faults.harness.ledger import Ledger
 from faults.harness.load import Client
 from faults.harness.nemesis import Injected, Nemesis
 from faults.harness.sink import Sink
+from prometheus_client.parser import text_string_to_metric_families
 from support.database import open_connection
 from support.server import in_reachable_folder
 from support.waiting import until
@@ -34,6 +35,7 @@ from windlass.jobs as j
 join windlass.job_view as v on v.id = j.id
 """
 _ERRORS = "select id::text, fence, error from windlass.failures"
+_OF_WHAT_IS_UNDER_WAY = ("queue_depth", "inflight_leases", "worker_jobs_in_flight")
 _LEFT = "select (select count(*) from windlass.ready) + (select count(*) from windlass.running)"
 
 
@@ -149,7 +151,7 @@ def _drain(cast: Cast, seconds: float, verdict: Verdict) -> None:
 
 
 def _look_from_outside(cast: Cast, verdict: Verdict) -> None:
-    """15 and 16: pages answer, and nothing that is secret stands where it may be read by others."""
+    """13, 15 and 16: pages answer, their counts are the tables', and nothing that is secret stands on them."""
     http = urllib3.PoolManager(headers={"Authorization": f"Bearer {CANARIES['admin']}"}, retries=False)
     url = f"http://127.0.0.1:{cast.port}"
     pages = [
@@ -164,10 +166,20 @@ def _look_from_outside(cast: Cast, verdict: Verdict) -> None:
         answer = http.request("GET", url + path)
         if answer.status != 200:
             verdict.problems.append(f"GET {path} is answered {answer.status}")
-        if path == "/metrics":
-            _no_canary("the web's metrics", answer.data.decode(), verdict)
-    for pool in cast.pools:
-        _no_canary("a pool's metrics", pool.page(), verdict)
+    readers = {"the web's metrics": lambda: http.request("GET", f"{url}/metrics").data.decode()}
+    readers |= {f"metrics of pool {name}": cast.pool(name).page for name in cast.pool_names}
+    for whose, read in readers.items():
+        _no_canary(whose, read(), verdict)
+        # A count may be as old as the processes' ration of counting allows.
+        _or_a_problem("told", lambda read=read: until(lambda: not _under_way(read()), 10, "0 under way"), verdict)
+
+
+def _under_way(page: str) -> dict[str, float]:
+    """13: what metrics say waits or runs, of which there is nothing."""
+    families = text_string_to_metric_families(page)
+    samples = [sample for family in families for sample in family.samples if sample.name in _OF_WHAT_IS_UNDER_WAY]
+    assert samples, "no such metric"
+    return {f"{sample.name}{sample.labels}": sample.value for sample in samples if sample.value}
 
 
 def _look_inside(cast: Cast, verdict: Verdict) -> None:
