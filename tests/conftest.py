@@ -72,12 +72,26 @@ def database_url(unchecked_database_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def open_another(database_url: str) -> Iterator[Callable[[], Connection]]:
+def owner(database_url: str, databases: Databases) -> Iterator[Connection]:
+    """A connection to the test's database that may do anything there."""
+    connection = open_connection(databases.own(database_url))
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def own_url(database_url: str, databases: Databases, request: pytest.FixtureRequest) -> str:
+    """The test's database, for what it does there itself; in `tests/database` that is what is tested."""
+    return database_url if request.path.parent.name == "database" else databases.own(database_url)
+
+
+@pytest.fixture
+def open_another(own_url: str) -> Iterator[Callable[[], Connection]]:
     """Opens connections to the test's database, closed at its end."""
     opened: list[Connection] = []
 
     def open_one() -> Connection:
-        opened.append(open_connection(database_url))
+        opened.append(open_connection(own_url))
         return opened[-1]
 
     yield open_one

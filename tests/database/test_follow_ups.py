@@ -53,8 +53,10 @@ def test_sent_again_after_it_was_committed_it_writes_nothing_and_was_meant(conne
     assert leases.settled_before(connection, [lease])[job_id].state == "succeeded"
 
 
-def test_what_the_database_refuses_leaves_both_unwritten_and_the_lease_in_force(connection: Connection) -> None:
-    connection.execute("alter table windlass.jobs add constraint refuses check (queue <> 'refused')")
+def test_what_the_database_refuses_leaves_both_unwritten_and_the_lease_in_force(
+    connection: Connection, owner: Connection
+) -> None:
+    owner.execute("alter table windlass.jobs add constraint refuses check (queue <> 'refused')")
     job_id = add(connection)
     lease = claim_one(connection)
     before = everything(connection)

@@ -47,9 +47,11 @@ def all_in_the_past(conn: Connection) -> bool:
     return conn.fetch_one(young) == (0,)
 
 
-def test_a_job_that_ended_before_the_retention_goes_with_all_that_hangs_on_it(connection: Connection) -> None:
-    old = age(connection, ended(connection, idempotency_key="old", request_hash="r"), days=8)
-    young = age(connection, ended(connection, idempotency_key="young", request_hash="r"), days=6)
+def test_a_job_that_ended_before_the_retention_goes_with_all_that_hangs_on_it(
+    connection: Connection, owner: Connection
+) -> None:
+    old = age(owner, ended(connection, idempotency_key="old", request_hash="r"), days=8)
+    young = age(owner, ended(connection, idempotency_key="young", request_hash="r"), days=6)
     assert count(connection, "failures") == 2
     assert retention.prune_done(connection, days=7) == 1
     assert retention.prune_done(connection, days=7) == 0
@@ -59,8 +61,8 @@ def test_a_job_that_ended_before_the_retention_goes_with_all_that_hangs_on_it(co
     assert [count(connection, table) for table in tables] == [1, 1, 1, 1]
 
 
-def test_an_old_job_that_ended_lately_is_kept(connection: Connection) -> None:
-    age(connection, ended(connection), days=100, finished_days=1)
+def test_an_old_job_that_ended_lately_is_kept(connection: Connection, owner: Connection) -> None:
+    age(owner, ended(connection), days=100, finished_days=1)
     assert retention.prune_done(connection, days=7) == 0
 
 
@@ -72,24 +74,24 @@ def test_a_job_that_has_not_ended_is_kept_for_ever(connection: Connection) -> No
     assert count(connection, "jobs") == 2
 
 
-def test_a_retention_longer_than_time_itself_deletes_nothing(connection: Connection) -> None:
-    age(connection, ended(connection), days=10_000)
+def test_a_retention_longer_than_time_itself_deletes_nothing(connection: Connection, owner: Connection) -> None:
+    age(owner, ended(connection), days=10_000)
     for days in (36_500, 700_000):
         assert retention.prune_done(connection, days=days) == 0
 
 
-def test_pruning_is_bounded_and_takes_the_oldest_first(connection: Connection) -> None:
-    ids = [age(connection, ended(connection), days=days) for days in (9, 12, 10, 11)]
+def test_pruning_is_bounded_and_takes_the_oldest_first(connection: Connection, owner: Connection) -> None:
+    ids = [age(owner, ended(connection), days=days) for days in (9, 12, 10, 11)]
     assert retention.prune_done(connection, days=7, limit=3) == 3
     assert [job.id for job in jobs.page(connection).jobs] == [ids[0]]
     assert retention.prune_done(connection, days=7, limit=3) == 1
 
 
-def test_a_key_used_again_after_its_window_survives_its_first_job(connection: Connection) -> None:
+def test_a_key_used_again_after_its_window_survives_its_first_job(connection: Connection, owner: Connection) -> None:
     first = ended(connection, idempotency_key="k", request_hash="r", key_seconds=60)
     connection.execute("update windlass.idempotency_keys set expires_at = now()")
     second = add(connection, idempotency_key="k", request_hash="r", key_seconds=60)
-    age(connection, first, days=8)
+    age(owner, first, days=8)
     assert retention.prune_done(connection, days=7) == 1
     again = jobs.enqueue(connection, [new_job(idempotency_key="k", request_hash="r")])
     assert (again[0].id, again[0].created) == (second, False)
@@ -123,10 +125,12 @@ def test_a_key_taken_into_use_again_meanwhile_is_not_pruned(connection: Connecti
     assert (replay.id, replay.created) == (renewed.id, False)
 
 
-def test_pruning_and_a_bulk_of_the_same_keys_do_not_deadlock(connection: Connection, open_another: Opener) -> None:
+def test_pruning_and_a_bulk_of_the_same_keys_do_not_deadlock(
+    connection: Connection, owner: Connection, open_another: Opener
+) -> None:
     other, watcher = open_another(), open_another()
     for key in "dcba":
-        age(connection, ended(connection, idempotency_key=key, request_hash="r"), days=8)
+        age(owner, ended(connection, idempotency_key=key, request_hash="r"), days=8)
     replays = [new_job(idempotency_key=key, request_hash="r") for key in "abcd"]
     with connection.transaction():
         # A bulk takes its keys in order; between two of them the pruning comes.

@@ -12,6 +12,12 @@ from sql.connection import Connection
 from sql.errors import Rejected
 
 
+@pytest.fixture
+def connection(owner: Connection) -> Connection:
+    """Tokens are made by whoever owns the tables."""
+    return owner
+
+
 def test_a_token_is_found_by_its_digest_with_its_scopes(connection: Connection) -> None:
     digest = os.urandom(32)
     token_id = tokens.add(connection, "ci", ["enqueue", "read"], digest)

@@ -14,9 +14,9 @@ __all__ = ["arena", "effects", "folder", "module_folder", "shared", "start_pool"
 
 
 @pytest.fixture
-def arena(database_url: str, tmp_path: Path) -> Iterator[Arena]:
+def arena(database_url: str, own_url: str, tmp_path: Path) -> Iterator[Arena]:
     """The test's database, and all that the fault starts on it."""
-    with Arena(database_url, tmp_path) as arena:
+    with Arena(database_url, tmp_path, own_url) as arena:
         yield arena
 
 

@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psycopg2
 from psycopg2 import sql as names
@@ -71,6 +72,10 @@ class Databases:
         parts = _URL.fullmatch(through or self._url)
         assert parts is not None
         return f"{parts[1]}/{name}{parts[2] or ''}"
+
+    def own(self, url: str) -> str:
+        """The same database, with the rights that a test itself may need there."""
+        return url if self._owner is None else self.url_of(urlsplit(url).path[1:])
 
     def close(self) -> None:
         """Drops the template and the connection."""

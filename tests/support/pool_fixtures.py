@@ -40,7 +40,7 @@ def shared(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> It
     with databases.migrated() as url:
         effects = Effects(folder / "effects")
         start, end = start_pools(url, folder, effects)
-        connection = open_connection(url)
+        connection = open_connection(databases.own(url))
         try:
             yield Shared(start().ready(), connection, effects)
             assert not checks.states(connection)

@@ -20,10 +20,14 @@ _never = threading.Event()
 
 
 class Arena:
-    """On the database at `url`, with `folder` for logs and for what handlers did. All ends with the block."""
+    """On the database at `url`, with `folder` for logs and for what handlers did. All ends with the block.
 
-    def __init__(self, url: str, folder: Path) -> None:
+    `own_url` is the same database for whoever may do more there than the service.
+    """
+
+    def __init__(self, url: str, folder: Path, own_url: str = "") -> None:
         self.url, self.folder = url, folder
+        self._own_url = own_url or url
         self.effects = Effects(folder / "effects")
         self._start_pool, self._end_pools = start_pools(url, folder, self.effects)
         self._webs: list[Web] = []
@@ -32,7 +36,7 @@ class Arena:
 
     def connect(self) -> Connection:
         """One more connection, for a thread of its own."""
-        self._connections.append(open_connection(self.url))
+        self._connections.append(open_connection(self._own_url))
         return self._connections[-1]
 
     def unfinished(self) -> list[str]:
