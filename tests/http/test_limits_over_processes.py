@@ -6,9 +6,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from support.ports import free_port
 from support.processes import stopped
 from support.waiting import until
-from support.web import Web, free_port
+from support.web import Web
 from support.work import at_once
 
 # A kept connection would ask the same worker again.

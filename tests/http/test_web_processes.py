@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from support.ports import free_port
 from support.processes import alive
 from support.waiting import until
-from support.web import Web, free_port
+from support.web import Web
 from support.work import at_once, count
 
 from sql.connection import Connection

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from support.database import open_connection
+from support.ports import free_port
 from support.programs import path_of
-from support.service import Surroundings, free_port
+from support.service import Surroundings
 from support.waiting import until
 
 from sql import stats

@@ -4,9 +4,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from support.ports import free_port
 from support.receiver import Receiver
 from support.remote import Workshop, jobs_body
-from support.service import Surroundings, free_port
+from support.service import Surroundings
 from support.waiting import until
 
 

@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support.service import Surroundings, free_port
+from support.ports import free_port
+from support.service import Surroundings
 from support.waiting import until
 
 from sql import jobs

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from support.service import HeldWebhooks, Surroundings, free_port
+from support.ports import free_port
+from support.service import HeldWebhooks, Surroundings
 from support.waiting import until
 
 # Grace 10 and the 3 s after it, the keeper's part and a slow machine's.

@@ -15,8 +15,8 @@ import trustme
 
 from sql.embedded import EmbeddedServer
 from sql.migrate import MIGRATIONS
+from support.ports import free_port
 from support.programs import path_of
-from support.service import free_port
 
 SERVICE, OWNER = "windlass_service", "windlass_owner"
 # Of test ids their beginnings, each with why.

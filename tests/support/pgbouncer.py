@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from support.ports import free_port
 from support.programs import path_of
 from support.server import reachable_folder
-from support.service import free_port
 from support.waiting import until
 
 # Of test ids their beginnings, each with what a pooler in transaction mode takes away from it.

@@ -23,9 +23,10 @@ from support.database import open_connection
 from support.effects import Effects
 from support.embedded import answers
 from support.pool import Pool
+from support.ports import free_port
 from support.processes import ROOT
 from support.waiting import until
-from support.web import Web, free_port
+from support.web import Web
 
 from sql.connection import Connection
 from sql.embedded import EmbeddedServer

@@ -9,10 +9,11 @@ from faults.harness import history
 from faults.harness.arena import Arena, let_pass
 from support.network import Link, established, link
 from support.pool import Pool
+from support.ports import free_port
 from support.relay import Relay
 from support.tables import claims_under_way, drained, ended, look, put, put_one, slow_down_claims
 from support.waiting import until
-from support.web import Web, free_port
+from support.web import Web
 
 # A key that begins with "slow" keeps its request in the database for so long.
 _SLOW_KEYS = """
