@@ -4,7 +4,7 @@ One fault at a time, as often as its row says, under load that keeps a ledger of
 is read from a table that triggers write. *Wrong* counts what may never be, whatever the fault: jobs settled twice or
 under a stale fence, over-attempted, made twice, phantom, unfinished, without effect, processes that ended, and so on;
 one that is not 0, or a lost job, ends the bench with an error. Asynchronous failover loses by design (and so do servers
-that are not safe: they are controls of `bench.faults`). The other figures are named as the functions in
+that are not safe: they are among `bench.controls`). The other figures are named as the functions in
 `tests/faults/harness` name them. `--scale` multiplies the rounds, `--only` names some of the faults.
 """
 

@@ -34,6 +34,7 @@ ORDER = (
     "barrier",
     "limits",
     "faults",
+    "controls",
     "each_fault",
     "every_message",
     "kills",
@@ -49,7 +50,7 @@ invariants' checker looked at every job of its database, and found nothing, or t
 """
 
 # These have a page of their own.
-FAULTS = ("faults", "each_fault", "every_message", "kills")
+FAULTS = ("faults", "controls", "each_fault", "every_message", "kills")
 _FAULTS_HEAD = """\
 # Faults
 

@@ -10,6 +10,7 @@ from support.http import EXTERNAL, check_error
 
 from app.errors import answer
 from app.problems import STATUSES
+from sql.connection import Connection
 
 UNKNOWN = "01a200c6-e47b-72f2-a97e-1600febf64d7"
 
@@ -119,15 +120,10 @@ def test_a_defect_of_ours_is_internal_and_says_nothing(
 
 
 def test_a_database_that_answers_nonsense_is_a_defect_of_ours(
-    client: FlaskClient, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, owner: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from sql.connection import Connection
-
-    with client.application.app_context():
-        here = client.application.extensions["windlass"]
-        conn: Connection = here.database.connection()
-        conn.execute("alter view windlass.job_reading rename column queue to lane")
-        conn.execute("drop function windlass.rfc3339 cascade")
+    owner.execute("alter view windlass.job_reading rename column queue to lane")
+    owner.execute("drop function windlass.rfc3339 cascade")
     check_error(client.get("/jobs"), "unavailable")
     assert "windlass migrate" in caplog.text
 

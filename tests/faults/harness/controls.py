@@ -15,12 +15,16 @@ from support.server import in_reachable_folder
 
 @dataclass(frozen=True)
 class Control:
-    """`problems` are all that the checker named, `found` those that name the defect. `text` is for people."""
+    """`problems` are all that the checker named; those with the `sign` name the defect. `text` is for people."""
 
     what: str
+    sign: str
     problems: Sequence[str]
-    found: Sequence[str]
     text: str
+
+    @property
+    def found(self) -> Sequence[str]:
+        return [problem for problem in self.problems if self.sign in problem]
 
     @property
     def caught(self) -> bool:
@@ -42,8 +46,7 @@ def _by_a_storm(name: str, seed: int) -> Control:
         drain_seconds=10.0,
     )
     outcome = storm(plan)
-    problems = outcome.verdict.problems
-    return Control(defect.what, problems, [each for each in problems if defect.sign in each], outcome.text)
+    return Control(defect.what, defect.sign, outcome.verdict.problems, outcome.text)
 
 
 def _by_figures(what: str, sign: str, figures: Callable[[], dict[str, Any]]) -> Control:
@@ -53,7 +56,7 @@ def _by_figures(what: str, sign: str, figures: Callable[[], dict[str, Any]]) -> 
     except AssertionError as error:
         text = str(error)
         problems = [text]
-    return Control(what, problems, [each for each in problems if sign in each], text)
+    return Control(what, sign, problems, text)
 
 
 def _silent_acknowledgements(name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from faults.harness.ledger import Entry, Ledger
 
 _TEXT = "It rains. It pours. The old man snores."
 _HTTP_SECONDS = 15
+_EACH_TIME = 1000
 _ADMIN = {"Authorization": f"Bearer {CANARIES['admin']}"}
 _CLIENT = {"Authorization": f"Bearer {CANARIES['api']}"}
 
@@ -76,7 +77,8 @@ class Client(threading.Thread):
         if self._chance.random() < 0.2:
             job["priority"] = self._chance.randint(-2, 2)
         # A crash is not the job's fault, but counts: with three attempts many would end as dead letters.
-        job["max_attempts"] = 2 if job["payload"].get("do") == "die" else 20
+        hopeless = job["payload"].get("do") == "die" or job["payload"].get("times") == _EACH_TIME
+        job["max_attempts"] = 2 if hopeless else 20
         return job
 
     def _payload(self, entry: Entry) -> dict[str, Any]:
@@ -86,6 +88,8 @@ class Client(threading.Thread):
             die = entry.way != "bulk"
             do = self._chance.choices(("ok", "fail", "dead", "die", "cancel"), (180, 10, 4, die, 2))[0]
             payload |= {"do": do, "seconds": self._chance.choice((0, 0, 0, 0.005, 0.02)), "canary": CANARIES["payload"]}
+            if do == "fail":
+                payload["times"] = self._chance.choice((1, 1, _EACH_TIME))
             if do == "die":
                 payload["how"] = self._chance.choice(("kill", "segfault", "exit", "abort"))
             if do == "cancel":
