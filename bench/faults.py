@@ -26,6 +26,7 @@ _ZEROS = (
     "phantom",
     "jobs too many for a key",
     "double-settled",
+    "ended by a stranger",
     "stale settles accepted",
     "resurrected",
     "ended twice or illegally",
@@ -35,6 +36,7 @@ _ZEROS = (
     "stuck",
     "stranded after TERM",
     "deadlocks",
+    "tracebacks in logs",
     "without a cause",
 )
 _LOAD = ("attempted", "accepted", "unknown", "unknown and there", "settles over HTTP", "duplicate effects")

@@ -37,7 +37,10 @@ WORKERS = 2
 LEASE_SECONDS = 3
 GRACE_SECONDS = 4
 # None of these may ever be seen in a log or a metric.
-CANARIES = {name: f"canary-{name}-5f1d0c" for name in ("api", "admin", "payload", "webhook")}
+CANARIES = {
+    **{name: f"canary-{name}-5f1d0c" for name in ("api", "admin", "payload")},
+    "webhook": "Y2FuYXJ5LXdlYmhvb2stNWYxZDBjLW1ha2UtaXQtbG9uZw==",
+}
 
 
 class Cast:
@@ -59,7 +62,7 @@ class Cast:
             SINK: sink.address,
             "SMTP_URL": sink.smtp_url,
             "WEBHOOK_ALLOW_NETS": f"{sink.address.split(':')[0]}/32:{sink.address.split(':')[1]}",
-            "WEBHOOK_SECRET": "whsec_" + "Y2FuYXJ5LXdlYmhvb2stNWYxZDBjLW1ha2UtaXQtbG9uZw==",
+            "WEBHOOK_SECRET": f"whsec_{CANARIES['webhook']}",
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS),
             "POLL_INTERVAL_MS": "200",
@@ -74,6 +77,7 @@ class Cast:
         self._started = 0
         self.exit_codes: list[int] = []
         self.leaving_seconds: list[float] = []
+        self.ended_by_themselves: list[str] = []
         # Whoever does something to one of these holds its lock: two faults of one program would only hide each other.
         self.locks = {name: threading.Lock() for name in ("web", "server", "link", *map(str, range(pools + holders)))}
         self.web = self._start_web()
@@ -181,6 +185,8 @@ class Cast:
 
     def restart_holder(self, name: str) -> None:
         holder = self.holder(name)
+        if holder.poll() is not None:
+            self.ended_by_themselves.append(f"a holder ended by itself: {holder.returncode}")
         holder.kill()
         holder.wait()
         self.holders[int(name) - len(self.pools)] = self._start_holder(self._started)
@@ -207,15 +213,37 @@ class Cast:
     def heal(self) -> None:
         """Whoever has ended begins anew; all work."""
         until(lambda: answers(self.url), 60, "the server answers")
+        # Whoever is ended by a fault has been followed by another within it.
         if self.web.process.poll() is not None:
+            self.ended_by_themselves.append(f"the web ended by itself: {self.web.process.returncode}")
             self.web = self._start_web()
         for name in self.pool_names:
             if self.pool(name).ended:
+                self.ended_by_themselves.append(f"pool {name} ended by itself: {self.pool(name).process.returncode}")
                 self.restart_pool(name)
         for name in self.holder_names:
             if self.holder(name).poll() is not None:
                 self.restart_holder(name)
         self.ready()
+
+    def drain(self, name: str) -> int:
+        """TERM to a pool in the middle of its work, and another begins; how many jobs it left in running."""
+        pool = self.pool(name).ready()
+        workers = list(pool.registered().values())
+        began = time.monotonic()
+        pool.send(signal.SIGTERM)
+        self.exit_codes.append(pool.ends(GRACE_SECONDS + 3))
+        self.leaving_seconds.append(time.monotonic() - began)
+        conn = open_connection(self.url)
+        try:
+            row = conn.fetch_one(
+                "select count(*) from windlass.running where worker_id = any(%(workers)s::bigint[])", workers=workers
+            )
+            assert row is not None
+            return int(row[0])
+        finally:
+            conn.close()
+            self.restart_pool(name)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -243,6 +271,11 @@ class Cast:
         self.web.end()
         self.proxy.close()
         self.server.stop()
+
+    def server_log(self) -> str:
+        """All that PostgreSQL wrote."""
+        logs = [self.server.log.with_suffix(".log.old"), self.server.log]
+        return "".join(log.read_text(errors="replace") for log in logs if log.exists())
 
     def logs(self) -> str:
         """All that pools, web and holders wrote."""

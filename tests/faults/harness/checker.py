@@ -23,12 +23,14 @@ _LEGAL = {
     ("-done", "+ready"),
 }
 _ROUNDING_SECONDS = 1e-5
+# A server that comes back forgives every lease for as long as one lasts, and a slow machine is slow.
+_AFTERMATH_SECONDS = 10.0
 
 
 def check(evidence: Evidence) -> Verdict:
     """Every invariant that can be seen from outside the processes."""
     verdict = Verdict()
-    for look in (_ledger_and_rows, _paths, _fences, _attempts, _effects, _takeovers, _http, _recovery):
+    for look in (_ledger_and_rows, _paths, _fences, _attempts, _effects, _takeovers, _sessions, _http, _recovery):
         look(evidence, verdict)
     return verdict
 
@@ -67,12 +69,13 @@ def _refused_for_good(entry: Entry) -> bool:
 def _paths(evidence: Evidence, verdict: Verdict) -> None:
     """3 and 10: every job took legal steps, and came to one end that only a redrive undoes."""
     redriven = Counter(evidence.redriven)
-    illegal, resurrected, stuck, twice = [], [], [], []
+    illegal, resurrected, stuck, twice, undone = [], [], [], [], []
     kinds = _kinds(evidence)
     for job, events in evidence.events.items():
         steps = [event.step for event in events]
         if not _is_legal(steps):
             illegal.append(f"{job}: {' '.join(steps[-8:])}")
+        undone += [job for event in events if event.step == "-done" and event.status == "succeeded"]
         again = steps.count("-done")
         if again > redriven[job]:
             resurrected.append(f"{job}: began anew {again} times, redriven {redriven[job]} times")
@@ -86,7 +89,7 @@ def _paths(evidence: Evidence, verdict: Verdict) -> None:
     ]
     verdict.figures |= {
         "ended twice or illegally": verdict.note("an illegal path", illegal) + verdict.note("two ends", twice),
-        "resurrected": verdict.note("an end undone by nobody", resurrected),
+        "resurrected": verdict.note("an end undone by nobody", resurrected) + verdict.note("a success undone", undone),
         "stuck": verdict.note("not ended", dict.fromkeys(stuck)),
     }
 
@@ -174,13 +177,23 @@ def _effects(evidence: Evidence, verdict: Verdict) -> None:
     verdict.note("ran without a claim", (str(key) for key in of_claim if key[1] not in claims[key[0]]))
     too_many = (job for job, count in of_job.items() if count > len(claims[job]))
     verdict.note("more effects than claims", too_many)
+    began = {(each.job, each.fence): each.at for each in evidence.effects if each.fence}
+    unexplained = []
     for (job, fence), count in of_claim.items():
         if (ended := claims[job].get(fence)) not in (None, "settled by its holder"):
             verdict.duplicates[str(ended)] += count
+            if ended == "unknown" or not _is_explained(evidence, job, began[job, fence]):
+                unexplained.append(f"{job} under {fence}: {ended}")
     verdict.figures["duplicate effects"] = sum(verdict.duplicates.values())
-    verdict.figures["without a cause"] = verdict.note(
-        "an effect whose repetition nothing explains",
-        (f"{job} under {fence}" for job, fence in of_claim if claims[job].get(fence) == "unknown"),
+    verdict.figures["without a cause"] = verdict.note("an effect whose repetition nothing explains", unexplained)
+
+
+def _is_explained(evidence: Evidence, job: str, began: float) -> bool:
+    """Whether a fault went on while its effect was there to be lost, or the job itself is one."""
+    until = next((event.at for event in evidence.events[job] if event.at > began and event.step == "-running"), began)
+    return job in evidence.deadly or any(
+        fault_began <= until and began <= fault_ended + _AFTERMATH_SECONDS
+        for _, fault_began, fault_ended in evidence.faults
     )
 
 
@@ -216,10 +229,37 @@ def _http(evidence: Evidence, verdict: Verdict) -> None:
         events = evidence.events.get(job, ())
         after = [events[i + 1] for i, e in enumerate(events[:-1]) if e.step == "-running" and e.fence == fence]
         wanted = {"ack": ("+done",), "fail": ("+ready", "+done"), "release": ("+ready", "+done")}[next(iter(verbs))]
-        if not after or after[0].step not in wanted:
-            untrue.append(f"{job} under {token}: {verbs}, then {after[0].step if after else 'nothing'}")
+        # What is written under a fence that has failed says who ended it: the holder in its words, or a rescue.
+        error = evidence.errors.get((job, fence))
+        failed = error is not None and not _was_taken_back(error)
+        if not after or after[0].step not in wanted or failed != (verbs == {"fail"}):
+            untrue.append(f"{job} under {token}: {verbs}, then {after[0].step if after else 'nothing'}, {error}")
     verdict.figures["settles over HTTP"] = len(accepted)
     verdict.figures["stale settles accepted"] = verdict.note("accepted, and not done", untrue)
+
+
+def _was_taken_back(error: str) -> bool:
+    return any(_CAUSES[cause](error) for cause in ("its worker was lost", "its lease expired"))
+
+
+def _sessions(evidence: Evidence, verdict: Verdict) -> None:
+    """4, as the server saw it: no lease was ended in the session of a holder that never had it."""
+    claimed: defaultdict[int, set[int | None]] = defaultdict(set)
+    for events in evidence.events.values():
+        for event in events:
+            if event.step == "+running":
+                claimed[event.session].add(event.worker_id)
+    strangers = [
+        f"{job} under {event.fence} of worker {event.worker_id}, by one of {claimed[event.session]}"
+        for job, events in evidence.events.items()
+        for event in events
+        if event.step == "-running"
+        # Stewards, and whoever has just connected again, have claimed nothing.
+        and claimed[event.session]
+        and event.worker_id not in claimed[event.session]
+        and not _was_taken_back(evidence.errors.get((job, event.fence), ""))
+    ]
+    verdict.figures["ended by a stranger"] = verdict.note("a lease ended by somebody else", strangers)
 
 
 def _takeovers(evidence: Evidence, verdict: Verdict) -> None:
@@ -247,6 +287,7 @@ def _takeovers(evidence: Evidence, verdict: Verdict) -> None:
     # Stopped between its look at the lease and the handler's first line it starts that one; no look can prevent it.
     many = (f"worker {worker}: {count}" for worker, count in late.items() if count > 1)
     verdict.figures["started after the lease was lost"] = verdict.note("started under a lost lease", many)
+    verdict.figures["caught between look and start"] = sum(count == 1 for count in late.values())
     verdict.note(
         "a death that cost several jobs an attempt", (worker for worker, count in charged.items() if count > 1)
     )

@@ -105,6 +105,7 @@ def _changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:
     return text
 
 
+_WHOSE = "and r.fence = g.fence and r.worker_id is not distinct from %(worker_id)s::bigint"
 _ON_CONFLICT = """do update set
         job_id = case when o.expires_at <= now() then excluded.job_id else o.job_id end,
         request_hash = case when o.expires_at <= now() then excluded.request_hash else o.request_hash end,
@@ -130,6 +131,12 @@ DEFECTS: dict[str, Defect] = {
                 ("and worker_id is not distinct from holder", ""),
             )
         },
+    ),
+    "fail_without_fence": Defect(
+        "a failure and a release name the job, not the lease",
+        "accepted, and not done",
+        ("stop_holder", "kill_holder"),
+        statements={("leases", name): ((_WHOSE, ""),) for name in ("fail", "release")},
     ),
     "rescue_by_id": Defect(
         "the rescue takes back what a job is under now, not what had expired",

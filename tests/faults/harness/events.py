@@ -9,7 +9,8 @@ create table public.events (
     n bigint generated always as identity,
     at timestamptz not null default clock_timestamp(), began timestamptz not null default now(),
     job uuid not null, state text not null, entered boolean not null,
-    fence bigint, attempts integer, worker_id bigint, status text, run_at timestamptz
+    fence bigint, attempts integer, worker_id bigint, status text, run_at timestamptz,
+    session integer not null default pg_backend_pid()
 );
 create function public.note_event() returns trigger language plpgsql as $$
 declare
@@ -17,7 +18,8 @@ declare
 begin
     insert into public.events (job, state, entered, fence, attempts, worker_id, status, run_at)
     values (
-        (facts ->> 'id')::uuid, tg_table_name, tg_op = 'INSERT',
+        (facts ->> 'id')::uuid, case tg_op when 'UPDATE' then 'rewritten ' else '' end || tg_table_name,
+        tg_op <> 'DELETE',
         coalesce(facts ->> 'fence', facts ->> 'last_fence')::bigint,
         (facts ->> 'attempts')::integer, (facts ->> 'worker_id')::bigint, facts ->> 'status',
         (facts ->> 'run_at')::timestamptz);
@@ -26,10 +28,19 @@ end $$;
 create trigger note_event after insert or delete on windlass.ready for each row execute function public.note_event();
 create trigger note_event after insert or delete on windlass.running for each row execute function public.note_event();
 create trigger note_event after insert or delete on windlass.done for each row execute function public.note_event();
+-- An end is never rewritten, and neither is who holds a lease.
+create trigger note_rewriting after update on windlass.done for each row execute function public.note_event();
+create trigger note_rewriting after update on windlass.running for each row
+when (
+    (old.id, old.fence, old.worker_id, old.attempts) is distinct from (new.id, new.fence, new.worker_id, new.attempts)
+) execute function public.note_event();
+create trigger note_rewriting after update on windlass.ready for each row
+when ((old.id, old.last_fence, old.attempts) is distinct from (new.id, new.last_fence, new.attempts))
+execute function public.note_event();
 """
 _READ = """
 select job::text, state, entered, fence, attempts, worker_id, status, extract(epoch from at)::float8,
-    extract(epoch from began)::float8, extract(epoch from run_at)::float8
+    extract(epoch from began)::float8, extract(epoch from run_at)::float8, session
 from public.events
 order by n
 """
@@ -38,7 +49,7 @@ order by n
 class Event(NamedTuple):
     """A row that came into a state's table or left it; times are seconds of the database's clock.
 
-    Its transaction, whose now() is what statements go by, `began` a moment before.
+    Its transaction, whose now() is what statements go by, `began` a moment before, in a `session` of the server's.
     """
 
     job: str
@@ -51,6 +62,7 @@ class Event(NamedTuple):
     at: float
     began: float
     run_at: float
+    session: int
 
     @property
     def step(self) -> str:

@@ -1,7 +1,7 @@
 """What a storm leaves behind to be judged, and the judgement."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faults.harness.events import Event
@@ -15,7 +15,7 @@ _SHOWN = 5
 @dataclass
 class Evidence:
     """All there is. `rows` are (id, n, key, max_attempts, status, attempts), `errors` (job, fence) → what was recorded
-    of a failed attempt.
+    of a failed attempt, `faults` (name, began, ended) in seconds since 1970, `deadly` the jobs that kill their worker.
     """
 
     ledger: Mapping[int, Entry]
@@ -25,6 +25,8 @@ class Evidence:
     said: Sequence[Said]
     rows: Sequence[tuple[str, int | None, str | None, int, str | None, int]]
     errors: Mapping[tuple[str, int], str]
+    faults: Sequence[tuple[str, float, float]]
+    deadly: Collection[str]
     healed_at: float
     lease_seconds: float
 

@@ -68,7 +68,8 @@ def cut_links(cast: Cast, _name: str, chance: random.Random) -> str | None:
 @hits_one_of("link")
 def freeze_links(cast: Cast, _name: str, _chance: random.Random) -> str | None:
     """They stay open, and nothing passes any more."""
-    return f"{cast.proxy.freeze()} connections"
+    frozen = cast.proxy.freeze()
+    return f"{frozen} connections" if frozen else None
 
 
 @hits_one_of("link")
@@ -105,14 +106,16 @@ def hold_snapshot(cast: Cast, chance: random.Random) -> str | None:
 def fill_connections(cast: Cast, chance: random.Random) -> str | None:
     """Until no one else is let in."""
     held = []
+    full = False
     try:
         while len(held) < 200:
             held.append(cast.connect())
-    except Exception:
+    except Exception as error:
+        full = "too many clients" in str(error)
         _rest(chance.uniform(0.5, 2))
     for conn in held:
         conn.close()
-    return f"{len(held)} sessions"
+    return f"{len(held)} sessions" if full else None
 
 
 def vacuum_full(cast: Cast, chance: random.Random) -> str | None:
@@ -138,5 +141,6 @@ def _tell_backends(cast: Cast, statement: str, pids: list[int]) -> str | None:
     conn = cast.connect()
     with conn.cursor() as cursor:
         cursor.execute(statement, (pids,))
+        told = sum(was_there for (was_there,) in cursor.fetchall())
     conn.close()
-    return f"{len(pids)} backends" if pids else None
+    return f"{told} backends" if told else None

@@ -51,7 +51,10 @@ class Client(threading.Thread):
         }
         while not self.leave.is_set():
             self.requests += 1
-            self._chance.choices(list(ways), list(ways.values()))[0]()
+            try:
+                self._chance.choices(list(ways), list(ways.values()))[0]()
+            except Exception as error:
+                self.problems.append(f"{self.name} could not read an answer: {error!r}")
             self.leave.wait(self._chance.expovariate(1 / self._pause))
         if self._conn is not None:
             self._conn.close()
@@ -181,8 +184,9 @@ class Client(threading.Thread):
         if self._made:
             # Mostly refused: only what has failed for good, or was cancelled, is begun anew.
             job = self._chance.choice(self._made[-1000:])
-            self._ledger.noted("redrive", job)
-            self._post(f"/jobs/{job}/retry", {}, _ADMIN)
+            answer = self._post(f"/jobs/{job}/retry", {}, _ADMIN)
+            if answer is None or answer.status < 300 or answer.status == 503:
+                self._ledger.noted("redrive", job)
 
     # -- what is answered ---------------------------------------------------------------------------------------------
 

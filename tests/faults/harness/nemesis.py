@@ -75,6 +75,11 @@ class Nemesis:
         if whom:
             self.injected.append(Injected(name, whom, began, time.monotonic() - self._began))
 
+    def spans(self) -> list[tuple[str, float, float]]:
+        """What went on from when to when, in seconds since 1970."""
+        epoch = time.time() - time.monotonic() + self._began
+        return [(each.name, epoch + each.began, epoch + each.ended) for each in self.injected]
+
     def counts(self) -> Counter[str]:
         """How many of each."""
         return Counter(each.name for each in self.injected)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import urllib3
@@ -34,6 +35,7 @@ select j.id::text,
 from windlass.jobs as j
 join windlass.job_view as v on v.id = j.id
 """
+_DEADLY = "select id::text from windlass.jobs where payload ->> 'do' = 'die'"
 _ERRORS = "select id::text, fence, error from windlass.failures"
 _OF_WHAT_IS_UNDER_WAY = ("queue_depth", "inflight_leases", "worker_jobs_in_flight")
 _LEFT = "select (select count(*) from windlass.ready) + (select count(*) from windlass.running)"
@@ -115,21 +117,42 @@ def _rage(plan: Plan, cast: Cast, sink: Sink, folder: Path) -> Outcome:
             client.leave.set()
         for client in clients:
             client.join(60)
+            assert not client.is_alive(), f"{client.name} hangs"
     verdict = Verdict()
     _or_a_problem("healed", cast.heal, verdict)
     healed_at = time.time()
+    # While much is left to do: of an idle pool nothing could be stranded.
+    for name in cast.pool_names:
+        _or_a_problem("left", partial(_leave, cast, name, verdict), verdict)
     _drain(cast, plan.drain_seconds, verdict)
     _look_from_outside(cast, verdict)
     _or_a_problem("left", cast.leave, verdict)
-    evidence = _evidence(cast, ledger, sink, healed_at)
+    evidence = _evidence(cast, ledger, sink, healed_at, nemesis.spans())
     found = check(evidence)
     found.problems += verdict.problems
     found.problems += nemesis.errors + [problem for client in clients for problem in client.problems]
+    found.problems += cast.ended_by_themselves
+    found.figures |= verdict.figures
     _look_inside(cast, found)
+    _was_there(plan, found)
     found.figures["longest drain after TERM, s"] = max(cast.leaving_seconds, default=-1.0)
     if codes := [code for code in cast.exit_codes if code]:
         found.problems.append(f"exit codes after TERM: {codes}")
     return Outcome(plan, found, nemesis.injected, nemesis.overlapping(), time.monotonic() - began)
+
+
+def _was_there(plan: Plan, verdict: Verdict) -> None:
+    """Of nothing nothing can be lost."""
+    wanted = ["accepted", *(["settles over HTTP"] if plan.holders else [])]
+    verdict.problems += [f"the storm was none: {name} 0" for name in wanted if not verdict.figures[name]]
+
+
+def _leave(cast: Cast, name: str, verdict: Verdict) -> None:
+    """14: whoever is told TERM holds nothing when it has left; then another comes."""
+    stranded = cast.drain(name)
+    verdict.figures["stranded after TERM"] = verdict.figures.get("stranded after TERM", 0) + stranded
+    if stranded:
+        verdict.problems.append(f"stranded by pool {name} after TERM: {stranded}")
 
 
 def _or_a_problem(what: str, do: Callable[[], object], verdict: Verdict) -> None:
@@ -183,22 +206,21 @@ def _under_way(page: str) -> dict[str, float]:
 
 
 def _look_inside(cast: Cast, verdict: Verdict) -> None:
-    """14: nobody holds anything once all have left; and the tables agree."""
+    """The tables agree; no deadlock, no defect of ours, no secret is in a log."""
     conn = open_connection(cast.url)
-    stranded = conn.fetch_one("select count(*) from windlass.running where worker_id is not null")
-    verdict.figures["stranded after TERM"] = float(stranded[0] if stranded else -1)
-    if stranded != (0,):
-        verdict.problems.append(f"stranded in running after all have left: {stranded}")
     verdict.problems += checks.states(conn)
-    deadlocks = conn.fetch_one("select deadlocks from pg_stat_database where datname = current_database()")
     conn.close()
-    verdict.figures["deadlocks"] = float(deadlocks[0] if deadlocks else -1)
-    if deadlocks != (0,):
+    # Not the server's own count, which a crash of it forgets.
+    deadlocks = cast.server_log().count("deadlock detected")
+    verdict.figures["deadlocks"] = deadlocks
+    if deadlocks:
         verdict.problems.append(f"deadlocks: {deadlocks}")
     logs = cast.logs()
     _no_canary("a log", logs, verdict)
     tracebacks = logs.count("Traceback (most recent call last)")
     verdict.figures["tracebacks in logs"] = tracebacks
+    if tracebacks:
+        verdict.problems.append(f"tracebacks in logs: {tracebacks}")
 
 
 def _no_canary(where: str, text: str, verdict: Verdict) -> None:
@@ -207,7 +229,9 @@ def _no_canary(where: str, text: str, verdict: Verdict) -> None:
     ]
 
 
-def _evidence(cast: Cast, ledger: Ledger, sink: Sink, healed_at: float) -> Evidence:
+def _evidence(
+    cast: Cast, ledger: Ledger, sink: Sink, healed_at: float, faults: Sequence[tuple[str, float, float]]
+) -> Evidence:
     conn = open_connection(cast.url)
     try:
         entries, notes = ledger.read()
@@ -219,6 +243,8 @@ def _evidence(cast: Cast, ledger: Ledger, sink: Sink, healed_at: float) -> Evide
             said=holder.said(cast.holder_log),
             rows=conn.fetch_all(_ROWS),  # type: ignore[arg-type]
             errors={(job, fence): error for job, fence, error in conn.fetch_all(_ERRORS)},
+            faults=faults,
+            deadly={job for (job,) in conn.fetch_all(_DEADLY)},
             healed_at=healed_at,
             lease_seconds=holder.LEASE_MS / 1000,
         )
