@@ -62,12 +62,16 @@ class Holder:
         if self._chance.random() < 0.1:
             status, _ = self._post(f"/v1/jobs/{job}/heartbeat", {"extend_ms": LEASE_MS, "lease_token": token})
             self._note(job, token, "heartbeat", status)
-        if self._chance.random() < 0.1:
+        late = self._chance.random() < 0.25
+        if late:
             # Longer than the lease lasts: what it then says comes too late, perhaps while another holds the job.
             _pause.wait(LEASE_MS / 1000 * self._chance.uniform(0.5, 2.5))
         # What it holds takes time, or late ones would never meet others that hold the same.
-        _pause.wait(self._chance.choice((0, 0, 0, 0.1)))
+        _pause.wait(self._chance.choice((0, 0, 0.1, 0.3)))
         verb, body = decide(token, self._chance)
+        if late:
+            failed = ("fail", {"reason": f"late, under {token}"})
+            verb, body = self._chance.choice(((verb, body), (verb, body), failed, ("release", {})))
         for _ in range(self._chance.choice((1, 1, 1, 2))):
             status, answer = self._post(f"/v1/jobs/{job}/{verb}", {**body, "lease_token": token})
             if status not in (204, 409):
