@@ -3,7 +3,6 @@ begins anew.
 """
 
 import contextlib
-import functools
 import os
 import random
 import signal
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -284,23 +283,6 @@ class Cast:
             for path in self._logs.rglob("*")
             if path.is_file() and path.suffix != ".db"
         )
-
-
-Fault = Callable[[Cast, random.Random], str | None]
-
-
-def hits_one_of(what: str) -> Callable[[Callable[[Cast, str, random.Random], str | None]], Fault]:
-    """Makes a fault of what is done to one pool, holder or program, named to it; where none is free it is no fault."""
-
-    def fault_of(harm: Callable[[Cast, str, random.Random], str | None]) -> Fault:
-        @functools.wraps(harm)
-        def fault(cast: Cast, chance: random.Random) -> str | None:
-            with cast.borrowed(what, chance) as name:
-                return None if name is None else harm(cast, name, chance)
-
-        return fault
-
-    return fault_of
 
 
 def _works(pool: Pool, conn: Connection) -> bool:

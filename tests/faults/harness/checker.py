@@ -5,11 +5,11 @@ only where the server itself wrote it: the event table.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
-from faults.harness.events import Event
+from faults.harness.causes import CAUSES, end_of
 from faults.harness.evidence import Evidence, Verdict
+from faults.harness.leases_checked import fences, http, sessions, takeovers
 from faults.harness.ledger import Entry
 
 _ENDS = ("succeeded", "failed_permanent", "cancelled")
@@ -30,7 +30,7 @@ _AFTERMATH_SECONDS = 10.0
 def check(evidence: Evidence) -> Verdict:
     """Every invariant that can be seen from outside the processes."""
     verdict = Verdict()
-    for look in (_ledger_and_rows, _paths, _fences, _attempts, _effects, _takeovers, _sessions, _http, _recovery):
+    for look in (_ledger_and_rows, _paths, fences, _attempts, _effects, takeovers, sessions, http, _recovery):
         look(evidence, verdict)
     return verdict
 
@@ -112,22 +112,6 @@ def _is_legal(steps: Sequence[str]) -> bool:
     return True
 
 
-def _fences(evidence: Evidence, verdict: Verdict) -> None:
-    """4 and 5: fences grow, none comes twice, and each lease ends once."""
-    seen: Counter[int] = Counter()
-    shrunk, doubled = [], []
-    for job, events in evidence.events.items():
-        fences = [event.fence for event in events if event.step == "+running"]
-        seen.update(fences)
-        if any(later <= earlier for earlier, later in pairwise(fences)):
-            shrunk.append(job)
-        ends = Counter(event.fence for event in events if event.step == "-running")
-        doubled += [f"{job} under {fence}" for fence, count in ends.items() if count > 1]
-    verdict.note("fences did not grow", shrunk)
-    verdict.figures["double-settled"] = verdict.note("a lease settled twice", doubled)
-    verdict.note("a fence given out twice", (str(fence) for fence, count in seen.items() if count > 1))
-
-
 def _attempts(evidence: Evidence, verdict: Verdict) -> None:
     """6 and 9: every claim counts, what is given back does not, and nothing is claimed before its time."""
     most = {job: most for job, _, _, most, *_ in evidence.rows}
@@ -168,7 +152,7 @@ def _effects(evidence: Evidence, verdict: Verdict) -> None:
     for job, events in evidence.events.items():
         running = [event for event in events if event.step == "+running"]
         after = {event.fence: events[i + 1] for i, event in enumerate(events[:-1]) if event.step == "-running"}
-        claims[job] = {event.fence: _end_of(evidence, job, event.fence, after.get(event.fence)) for event in running}
+        claims[job] = {event.fence: end_of(evidence, job, event.fence, after.get(event.fence)) for event in running}
         told = kinds.get(job) in ("effect", "webhook_delivery", "send_email")
         if told and events[-1].status == "succeeded" and not of_job[job]:
             silent.append(job)
@@ -197,102 +181,6 @@ def _is_explained(evidence: Evidence, job: str, began: float) -> bool:
     )
 
 
-_CAUSES: dict[str, Callable[[str], bool]] = {
-    "its worker died": lambda error: error.startswith("worker ") and "while running this job" in error,
-    "its worker was lost": lambda error: error.startswith("worker lost"),
-    "its lease expired": lambda error: error == "lease expired",
-    # The handler said so itself: not a repetition but another attempt.
-    "settled by its holder": lambda _: True,
-}
-
-
-def _end_of(evidence: Evidence, job: str, fence: int, after: Event | None) -> str:
-    """What ended a lease."""
-    error = evidence.errors.get((job, fence))
-    if error is not None:
-        return next(cause for cause, holds in _CAUSES.items() if holds(error))
-    if after is None:
-        return "unknown"
-    return "settled by its holder" if after.step == "+done" else "released by one told to leave"
-
-
-def _http(evidence: Evidence, verdict: Verdict) -> None:
-    """4 for holders over HTTP: what they were told was done is what the server did, and no lease was settled twice."""
-    accepted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for each in evidence.said:
-        if each.status == 204 and each.verb != "heartbeat":
-            accepted[each.job, each.token].add(each.verb)
-    verdict.note("one lease, two settles accepted", (str(key) for key, verbs in accepted.items() if len(verbs) > 1))
-    untrue = []
-    for (job, token), verbs in accepted.items():
-        fence = int(token.split("-")[0])
-        events = evidence.events.get(job, ())
-        after = [events[i + 1] for i, e in enumerate(events[:-1]) if e.step == "-running" and e.fence == fence]
-        wanted = {"ack": ("+done",), "fail": ("+ready", "+done"), "release": ("+ready", "+done")}[next(iter(verbs))]
-        # What is written under a fence that has failed says who ended it: the holder in its words, or a rescue.
-        error = evidence.errors.get((job, fence))
-        failed = error is not None and not _was_taken_back(error)
-        if not after or after[0].step not in wanted or failed != (verbs == {"fail"}):
-            untrue.append(f"{job} under {token}: {verbs}, then {after[0].step if after else 'nothing'}, {error}")
-    verdict.figures["settles over HTTP"] = len(accepted)
-    verdict.figures["stale settles accepted"] = verdict.note("accepted, and not done", untrue)
-
-
-def _was_taken_back(error: str) -> bool:
-    return any(_CAUSES[cause](error) for cause in ("its worker was lost", "its lease expired"))
-
-
-def _sessions(evidence: Evidence, verdict: Verdict) -> None:
-    """4, as the server saw it: no lease was ended in the session of a holder that never had it."""
-    claimed: defaultdict[int, set[int | None]] = defaultdict(set)
-    for events in evidence.events.values():
-        for event in events:
-            if event.step == "+running":
-                claimed[event.session].add(event.worker_id)
-    strangers = [
-        f"{job} under {event.fence} of worker {event.worker_id}, by one of {claimed[event.session]}"
-        for job, events in evidence.events.items()
-        for event in events
-        if event.step == "-running"
-        # Stewards, and whoever has just connected again, have claimed nothing.
-        and claimed[event.session]
-        and event.worker_id not in claimed[event.session]
-        and not _was_taken_back(evidence.errors.get((job, event.fence), ""))
-    ]
-    verdict.figures["ended by a stranger"] = verdict.note("a lease ended by somebody else", strangers)
-
-
-def _takeovers(evidence: Evidence, verdict: Verdict) -> None:
-    """5 and 11: a lease is taken back only when it is over, whoever lost it starts nothing more under it, and the death
-    of a worker costs one job an attempt, however many it held.
-    """
-    early = []
-    late: Counter[int] = Counter()
-    began = {(each.job, each.fence): each.at for each in evidence.effects if each.fence}
-    for job, events in evidence.events.items():
-        for claim, end in pairwise(events):
-            if claim.step != "+running" or end.step != "-running":
-                continue
-            if (
-                evidence.errors.get((job, claim.fence)) == "lease expired"
-                and end.at - claim.began < evidence.lease_seconds
-            ):
-                early.append(f"{job} under {claim.fence}: after {end.at - claim.began:.3f} s")
-            if began.get((job, claim.fence), 0.0) > end.at and claim.worker_id is not None:
-                late[claim.worker_id] += 1
-    charged = Counter(
-        error.split(" (pid")[0] for error in evidence.errors.values() if _CAUSES["its worker died"](error)
-    )
-    verdict.note("a lease taken back before it was over", early)
-    # Stopped between its look at the lease and the handler's first line it starts that one; no look can prevent it.
-    many = (f"worker {worker}: {count}" for worker, count in late.items() if count > 1)
-    verdict.figures["started after the lease was lost"] = verdict.note("started under a lost lease", many)
-    verdict.figures["caught between look and start"] = sum(count == 1 for count in late.values())
-    verdict.note(
-        "a death that cost several jobs an attempt", (worker for worker, count in charged.items() if count > 1)
-    )
-
-
 def _recovery(evidence: Evidence, verdict: Verdict) -> None:
     """How long after its start a job was taken back from a worker that died under it, and how soon all had ended."""
     began = {(each.job, each.fence): each.at for each in evidence.effects if each.fence}
@@ -300,7 +188,7 @@ def _recovery(evidence: Evidence, verdict: Verdict) -> None:
     for job, events in evidence.events.items():
         for event in events:
             error = evidence.errors.get((job, event.fence), "")
-            if event.step == "-running" and _CAUSES["its worker died"](error) and (job, event.fence) in began:
+            if event.step == "-running" and CAUSES["its worker died"](error) and (job, event.fence) in began:
                 waits.append(event.at - began[job, event.fence])
     waits.sort()
     last = max((events[-1].at for events in evidence.events.values()), default=evidence.healed_at)

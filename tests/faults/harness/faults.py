@@ -12,7 +12,7 @@ import threading
 import time
 
 import urllib3
-from faults.harness.cast import CANARIES, LEASE_SECONDS, Cast, Fault, hits_one_of
+from faults.harness.cast import CANARIES, LEASE_SECONDS, Cast
 from faults.harness.faults_of_server import (
     cancel_statements,
     cut_links,
@@ -27,6 +27,7 @@ from faults.harness.faults_of_server import (
     terminate_backend,
     vacuum_full,
 )
+from faults.harness.hits import Fault, hits_one_of
 from support.pool import Pool
 from support.processes import is_stopped, kill_all_at_once
 from support.waiting import until

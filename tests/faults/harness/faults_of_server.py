@@ -5,7 +5,8 @@ import random
 import signal
 import threading
 
-from faults.harness.cast import Cast, hits_one_of
+from faults.harness.cast import Cast
+from faults.harness.hits import hits_one_of
 from faults.harness.proxy import Cut, Delay
 from faults.harness.wire import CLIENT, SERVER
 

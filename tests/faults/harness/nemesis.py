@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg2
-from faults.harness.cast import Cast, Fault
+from faults.harness.cast import Cast
 from faults.harness.faults import FAULTS
+from faults.harness.hits import Fault
 
 from sql.embedded.errors import EmbeddedFailure
 

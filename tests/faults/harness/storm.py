@@ -10,10 +10,11 @@ from pathlib import Path
 
 import urllib3
 from faults.harness import events, holder
-from faults.harness.cast import CANARIES, Cast, Fault
+from faults.harness.cast import CANARIES, Cast
 from faults.harness.checker import check
 from faults.harness.evidence import Evidence, Verdict
 from faults.harness.faults import FAULTS
+from faults.harness.hits import Fault
 from faults.harness.ledger import Ledger
 from faults.harness.load import Client
 from faults.harness.nemesis import Injected, Nemesis
