@@ -1,6 +1,7 @@
 """`TEST_LEAST_PRIVILEGE=1`: the programs under test, and all that `tests/database` calls, connect as the role that
 `sql/roles.sql` makes for the service, over TLS whose certificate is verified. What tests of programs do to a database
-themselves they do as its superuser. LEFT_OUT names what cannot be so.
+themselves they do as its superuser. LEFT_OUT names what cannot be so; tests that start a server of their own are as
+ever. Beyond the script the role may make tables in the schema public, as tests do for an application beside it.
 """
 
 import os
