@@ -16,8 +16,10 @@ from support.database import open_connection
 from support.waiting import until
 
 from sql import jobs
+from sql.errors import StorageError
 
 _JOB = jobs.NewJob(queue="default", kind="note", priority=0, max_attempts=50, timeout_seconds=60, payload="{}")
+_FULL = "too many notifications in the NOTIFY queue"
 _BEAT = "select max(heartbeat_at) from windlass.workers where lost_at is null"
 
 
@@ -28,9 +30,7 @@ def notifications(service: Service) -> dict[str, Any]:
     restarted for a queue that is soon full.
     """
     server = service.server
-    server.crash()
-    server.start(max_notify_queue_pages=64)
-    with _deaf_listener(service.url):
+    with _full_queue(service):
         began, beaten = time.monotonic(), server.ask(_BEAT)
         os.kill(service.pool.steward(), signal.SIGKILL)
         with service.load() as clients:
@@ -40,6 +40,34 @@ def notifications(service: Service) -> dict[str, Any]:
             until(lambda: server.ask(_BEAT) > beaten, AGAIN_SECONDS, "the new steward beats")
     service.count_exits()
     return {"ran_after_seconds": round(ran - began, 3), **service.verdict()}
+
+
+def enqueues(service: Service, count: int = 20) -> dict[str, Any]:
+    """As `notifications`, one enqueue after the other: those that were `accepted`, and those that the full queue failed
+    by the server's own word.
+    """
+    accepted = failed = 0
+    with _full_queue(service):
+        conn = open_connection(service.url)
+        try:
+            for _ in range(count):
+                try:
+                    accepted += len(jobs.enqueue(conn, [_JOB]))
+                except StorageError as error:
+                    if _FULL not in str(error.__cause__):
+                        raise
+                    failed += 1
+        finally:
+            conn.close()
+    return {"enqueues": count, "accepted": accepted, "failed_by_a_full_notify_queue": failed}
+
+
+@contextmanager
+def _full_queue(service: Service) -> Iterator[None]:
+    service.server.crash()
+    service.server.start(max_notify_queue_pages=64)
+    with _deaf_listener(service.url):
+        yield
 
 
 @contextmanager

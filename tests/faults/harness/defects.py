@@ -246,7 +246,7 @@ DEFECTS: dict[str, Defect] = {
     ),
     "notify_in_the_transaction": Defect(
         "a trigger tells the pools, within the enqueue",
-        "jobs are accepted",
+        "failed_by_a_full_notify_queue",
         (),
         script=_NOTIFY_BY_TRIGGER,
     ),

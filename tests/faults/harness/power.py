@@ -1,6 +1,7 @@
 """The power goes: what PostgreSQL had not on the disk at that moment is not there when it starts again."""
 
 import random
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -15,8 +16,17 @@ from support.database import open_connection
 from support.disks import LoopDisk
 
 from sql import checks
+from sql.errors import StorageError
 
 _MEGABYTES = 512
+# What a server says whose files are not what it wrote; anything else that keeps it down is no loss of data.
+_DAMAGE = re.compile(
+    r"^.*(?:PANIC|FATAL|ERROR): .*(?:checkpoint record|control file|pg_control|invalid page|zero page|checksum|corrupt"
+    r"|could not read (?:block|file)|could not open (?:file|directory) \"(?:base|global|pg_).*No such file"
+    r"|could not access status|recovery point|is not satisfied|contains invalid data|relation mapping file"
+    r"|cache lookup failed|catalog is missing|not a valid data directory).*$",
+    re.MULTILINE,
+)
 
 
 def power_cuts(folder: Path, rounds: int, seed: int = 0) -> dict[str, Any]:
@@ -47,7 +57,8 @@ def power_cuts(folder: Path, rounds: int, seed: int = 0) -> dict[str, Any]:
 def unsafe(folder: Path, seconds: float = 1.0, **settings: str) -> dict[str, Any]:
     """One cut under clients of a server with such settings, and what `windlass check` says of them.
 
-    `started` is whether it came back at all; if not, everything is lost.
+    `started` is whether it came back at all. If not, everything is lost: but only where its log names damage, which
+    a server that writes to the disk has not. Raises whatever else was in the way.
     """
     with LoopDisk(folder / "disk", _MEGABYTES) as disk, _on(disk, folder, **settings) as server:
         server.make().start().migrated()
@@ -59,6 +70,7 @@ def unsafe(folder: Path, seconds: float = 1.0, **settings: str) -> dict[str, Any
             let_pass(seconds)
             _cut(disk, server)
         figures: dict[str, Any] = {"problems": problems, "accepted": accepted(clients)}
+        before = len(server.log())
         try:
             server.start()
             conn = open_connection(server.url)
@@ -66,8 +78,17 @@ def unsafe(folder: Path, seconds: float = 1.0, **settings: str) -> dict[str, Any
                 return {**figures, "started": True, "lost": missing(conn, clients)}
             finally:
                 conn.close()
-        except (DidNotStart, AssertionError):
-            return {**figures, "started": False, "lost": accepted(clients)}
+        except (DidNotStart, AssertionError, StorageError):
+            damage = damage_in(server.log()[before:])
+            if settings.get("fsync") != "off" or not damage:
+                raise
+            return {**figures, "started": False, "damage": damage, "lost": accepted(clients)}
+
+
+def damage_in(log: str) -> str:
+    """The first line of a server's log that says its files are damaged, or nothing."""
+    found = _DAMAGE.search(log)
+    return found[0] if found else ""
 
 
 def _on(disk: LoopDisk, folder: Path, **settings: str) -> Cluster:
