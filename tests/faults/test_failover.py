@@ -28,12 +28,12 @@ def test_nothing_accepted_is_lost_when_a_synchronous_standby_takes_over(
     assert figures["accepted_after_promotion_seconds_most"] < 5
 
 
-def test_an_asynchronous_standby_that_lags_loses_and_all_that_is_left_is_done(
-    service_and_pair: tuple[Service, Pair],
-) -> None:
-    figures = sound(failover.asynchronous_failovers(*service_and_pair, 1))
+def test_an_asynchronous_standby_that_lags_loses_and_all_that_is_left_is_done(folder: Path) -> None:
+    with failover.on_a_pair(folder) as (service, pair):
+        figures = failover.asynchronous_failovers(service, pair, 1)
     print(figures)
-    assert 0 < figures["lost_accepted"] < figures["told_accepted"]
+    sound(figures, without=failover.LOST_WITH_THE_PRIMARY)
+    assert 0 < figures["lost"] < figures["accepted"]
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faults.harness import defects
+from faults.harness import defects, history
 from faults.harness.arena import Arena
 from faults.harness.clients import Client, Http, Sql, enqueuing, ledger
 from faults.harness.cluster import Cluster
@@ -29,6 +29,7 @@ class Service:
         self.effects = arena.effects
         self.others = 0
         self._clients: list[Client] = []
+        history.record(arena.connection)
         if defect:
             defects.into_database(defect, arena.connection)
         environ = defects.environ(defect)
@@ -63,14 +64,19 @@ class Service:
     def _everyone(self) -> set[int]:
         return {self.web.process.pid, *self.web.workers(), *self.pool.everyone()}
 
-    def verdict(self) -> dict[str, Any]:
-        """Figures over all that was enqueued here, once it is done."""
+    def verdict(self, *, by_history: bool = True) -> dict[str, Any]:
+        """Figures over all that was enqueued here, once it is done. Where the server lost some of it, its history has
+        lost the same, and tells nothing.
+        """
         conn = open_connection(self.url)
         try:
             drained(conn, _DRAIN_SECONDS)
             done = {row[0] for row in conn.fetch_all("select id::text from windlass.done")}
-            ran = [effect.job for effect in self.effects.all("ran")]
+            effects = self.effects.all()
+            ran = [effect.job for effect in effects if effect.what == "ran"]
+            ids = {job_id for client in self._clients for job_id in client.accepted}
             return {
+                **(history.verdict(conn, ids, effects) if by_history else {}),
                 **ledger(conn, self._clients, self.others),
                 "ran_again": len(ran) - len(set(ran)),
                 "never_ran": len(done - set(ran)),
