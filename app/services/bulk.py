@@ -1,8 +1,8 @@
 """Many jobs in one request, each as if it had come alone and in order, in as few statements as that allows."""
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
@@ -58,6 +58,9 @@ class _Decided(NamedTuple):
         else:
             self.problems[place] = key_conflict()
 
+    def is_new(self, place: int) -> bool:
+        return place in self.enqueued and self.enqueued[place].created
+
     def answer(self, place: int) -> Answer:
         if place in self.problems:
             return Answer(problem=self.problems[place])
@@ -83,30 +86,36 @@ def enqueue(conn: Connection, rules: Rules, items: Sequence[Any]) -> list[Answer
             waiting.append(_Asked(place, prepare(rules, _loaded(item))))
         except Problem as problem:
             decided.problems[place] = problem
-    waiting = _admitted(conn, rules, waiting, decided)
-    while waiting:
-        waiting = _store(conn, waiting, decided)
+    _store_admitted(conn, rules, waiting, decided)
     found = {each.id for each in decided.enqueued.values()} - decided.jobs.keys()
     if found:
         decided.jobs.update(sql.jobs.find_many(conn, list(found)))
     return _bounded([decided.answer(place) for place in range(len(items))])
 
 
-def _admitted(conn: Connection, rules: Rules, waiting: list[_Asked], decided: _Decided) -> list[_Asked]:
-    """Those for whose queue there is room, the first first; why the others are refused."""
+def _store_admitted(conn: Connection, rules: Rules, waiting: list[_Asked], decided: _Decided) -> None:
+    """Stores those for whose queue there is room, the first first; why the others are refused."""
     if rules.depth is None:
-        return waiting
-    wanted = Counter(asked.job.queue for asked in waiting)
-    room = {queue: rules.depth.admit(conn, queue, jobs) for queue, jobs in wanted.items()}
-    admitted = []
+        _store_all(conn, waiting, decided)
+        return
+    asked_of: dict[str, list[_Asked]] = {}
     for asked in waiting:
-        queue = asked.job.queue
-        if room[queue]:
-            room[queue] -= 1
-            admitted.append(asked)
-        else:
-            decided.problems[asked.place] = queue_full(queue, rules.depth.limit)
-    return admitted
+        asked_of.setdefault(asked.job.queue, []).append(asked)
+    with ExitStack() as rooms:
+        admissions = {
+            queue: rooms.enter_context(rules.depth.admit(conn, queue, len(them))) for queue, them in asked_of.items()
+        }
+        for queue, admission in admissions.items():
+            full = queue_full(queue, rules.depth.limit)
+            decided.problems.update((asked.place, full) for asked in asked_of[queue][admission.jobs :])
+        _store_all(conn, [asked for asked in waiting if asked.place not in decided.problems], decided)
+        for queue, admission in admissions.items():
+            admission.stored = sum(decided.is_new(asked.place) for asked in asked_of[queue])
+
+
+def _store_all(conn: Connection, waiting: list[_Asked], decided: _Decided) -> None:
+    while waiting:
+        waiting = _store(conn, waiting, decided)
 
 
 def _bounded(answers: list[Answer]) -> list[Answer]:

@@ -1,11 +1,12 @@
 """What may be asked about jobs, and what then happens to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import sql.dead_letters
 import sql.jobs
-from app.depth_limit import DepthLimit
+from app.depth_limit import Admission, DepthLimit
 from app.problems import Conflict, Invalid, Unavailable, no_job
 from sql.connection import Connection
 from sql.jobs import Enqueued, NewJob
@@ -54,8 +55,9 @@ def enqueue(conn: Connection, rules: Rules, asked: Mapping[str, Any], key: str |
     Raises Invalid, Conflict when the key was used with another request, and Unavailable when the queue is full.
     """
     job = prepare(rules, asked, key)
-    admit(conn, rules, job.queue)
-    (outcome,) = sql.jobs.enqueue_shown(conn, [job])
+    with admitted(conn, rules, job.queue) as admission:
+        (outcome,) = sql.jobs.enqueue_shown(conn, [job])
+        admission.stored = int(isinstance(outcome, Job))
     if isinstance(outcome, Job):
         return outcome, True
     if not outcome.same_request:
@@ -63,10 +65,16 @@ def enqueue(conn: Connection, rules: Rules, asked: Mapping[str, Any], key: str |
     return _found(conn, outcome), False
 
 
-def admit(conn: Connection, rules: Rules, queue: str) -> None:
-    """Raises Unavailable when `queue` has no room for another job."""
-    if rules.depth is not None and not rules.depth.admit(conn, queue):
-        raise queue_full(queue, rules.depth.limit)
+@contextmanager
+def admitted(conn: Connection, rules: Rules, queue: str) -> Iterator[Admission]:
+    """Room for another job in `queue` while it is being stored. Raises Unavailable when there is none."""
+    if rules.depth is None:
+        yield Admission(1)
+        return
+    with rules.depth.admit(conn, queue) as admission:
+        if not admission.jobs:
+            raise queue_full(queue, rules.depth.limit)
+        yield admission
 
 
 def queue_full(queue: str, limit: int) -> Unavailable:

@@ -11,7 +11,7 @@ import sql.jobs
 import sql.leases
 from app.problems import Conflict, Invalid, NotFound, no_job
 from app.schemas.leases import DEFAULT_RETRY_MS
-from app.services.jobs import Rules, admit, key_conflict, prepare
+from app.services.jobs import Rules, admitted, key_conflict, prepare
 from sql.connection import Connection
 from sql.errors import StorageError
 from sql.leases import START, Failure, Lease, Pick, Settled, Stream
@@ -75,8 +75,9 @@ def enqueue(
     # The other defaults are filled in afterwards: they are no part of what was asked, which the key is compared by.
     job = prepare(rules, {**asked, "kind": asked.get("kind") or _DEFAULT_KIND}, key)
     job = job._replace(max_attempts=asked.get("max_attempts") or _DEFAULT_MAX_ATTEMPTS, key_seconds=key_seconds)
-    admit(conn, rules, job.queue)
-    (enqueued,) = sql.jobs.enqueue(conn, [job])
+    with admitted(conn, rules, job.queue) as admission:
+        (enqueued,) = sql.jobs.enqueue(conn, [job])
+        admission.stored = int(enqueued.created)
     if not enqueued.same_request:
         raise key_conflict()
     return Added(enqueued.id, job.queue, job.kind, enqueued.created)

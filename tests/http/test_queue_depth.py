@@ -11,20 +11,35 @@ from flask.testing import FlaskClient
 from support.http import EXTERNAL, check_error, created, post
 from support.waiting import until
 from support.web import Web
-from support.work import add_many, claim, count, lease_of
+from support.work import add, add_many, claim, count, lease_of
 
 import sql.queues
-from app.depth_limit import DepthLimit
 from sql import leases
 from sql.connection import Connection
 
 LIMIT = 10
+_HELD_UP = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
 @pytest.fixture
 def bounded(make_app: Callable[..., flask.Flask]) -> FlaskClient:
     """A client of a service with one process, whose queues hold ten."""
     return make_app(max_queue_depth=LIMIT, web_concurrency=1).test_client()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of every count that is over its queue."""
+    queues: list[str] = []
+    waiting = sql.queues.waiting
+
+    def noted(conn: Connection, queue: str, at_most: int) -> int:
+        seen = waiting(conn, queue, at_most)
+        queues.append(queue)
+        return seen
+
+    monkeypatch.setattr(sql.queues, "waiting", noted)
+    return queues
 
 
 def test_a_full_queue_takes_no_more_by_either_route_and_another_does(
@@ -74,16 +89,8 @@ def test_there_is_room_again_as_soon_as_jobs_leave(bounded: FlaskClient, connect
 
 
 def test_an_enqueue_costs_no_count(
-    make_app: Callable[..., flask.Flask], monkeypatch: pytest.MonkeyPatch, connection: Connection
+    make_app: Callable[..., flask.Flask], counted: list[str], connection: Connection
 ) -> None:
-    counted: list[int] = []
-    waiting = sql.queues.waiting
-
-    def noted(conn: Connection, queue: str, at_most: int) -> int:
-        counted.append(at_most)
-        return waiting(conn, queue, at_most)
-
-    monkeypatch.setattr(sql.queues, "waiting", noted)
     client = make_app(max_queue_depth=100_000).test_client()
     began = time.monotonic()
     for _ in range(200):
@@ -98,30 +105,58 @@ def test_without_the_setting_nothing_is_counted(client: FlaskClient, monkeypatch
     created(client)
 
 
-def test_a_full_queue_is_counted_no_more_than_its_ration() -> None:
-    now = [0.0]
-    limit = DepthLimit(5, processes=2, clock=lambda: now[0])
-    asked = 0
+def test_what_an_enqueue_that_is_held_up_may_still_store_is_nobody_elses_room(
+    make_app: Callable[..., flask.Flask],
+    counted: list[str],
+    connection: Connection,
+    open_another: Callable[[], Connection],
+) -> None:
+    app = make_app(max_queue_depth=LIMIT, web_concurrency=1)
+    items = [EXTERNAL] * (LIMIT - 1) + [{**EXTERNAL, "idempotency_key": "k"}]
+    blocker = open_another()
+    with ThreadPoolExecutor(1) as another:
+        with blocker.transaction():
+            add(blocker, queue="other", idempotency_key="k", request_hash="another's")
+            held_up = another.submit(lambda: app.test_client().post("/jobs/bulk", json={"jobs": items}).get_json())
+            until(lambda: connection.fetch_one(_HELD_UP) == (1,))
+            answers = Counter[int]()
+            before = len(counted)
+            until(lambda: answers.update([post(app.test_client()).status_code]) or len(counted) >= before + 2)
+            assert not held_up.done()
+            assert set(answers) == {503}
+        results = [result["status"] for result in held_up.result()["results"]]
+    assert results == [201] * (LIMIT - 1) + [409]
+    # And what it did not store is room again.
+    created(app.test_client())
+    check_error(post(app.test_client()), "unavailable")
+    assert count(connection, "ready") == LIMIT + 1
 
-    class Watched:
-        def fetch_one(self, *_: object, **__: object) -> tuple[int]:
-            nonlocal asked
-            asked += 1
-            now[0] += 0.010
-            return (5,)
 
-    for _ in range(1000):
-        assert limit.admit(Watched(), "q") == 0  # type: ignore[arg-type]
-        now[0] += 0.001
-    # 10 ms of each 380: a fortieth of one process's time, so a twentieth of that of both.
-    assert asked == pytest.approx(1.0 / 0.38, abs=1)
+def test_a_key_used_again_takes_no_room(
+    make_app: Callable[..., flask.Flask], counted: list[str], connection: Connection
+) -> None:
+    client = make_app(max_queue_depth=LIMIT, web_concurrency=1).test_client()
+    leasable = {"queue": "default", "payload": 1, "idempotency_key": "v1"}
+    began = time.monotonic()
+    for _ in range(LIMIT - 3):
+        assert post(client, idempotency_key="k").status_code in (200, 201)
+        assert client.post("/v1/jobs", json=leasable).status_code == 200
+        bulk = client.post("/jobs/bulk", json={"jobs": [{**EXTERNAL, "idempotency_key": "bulk"}] * 3}).get_json()
+        assert {result["status"] for result in bulk["results"]} <= {200, 201}
+    assert len(counted) <= 1 + (time.monotonic() - began)
+    for _ in range(LIMIT - 3):
+        created(client)
+    assert count(connection, "ready") == LIMIT
 
 
-def test_the_memory_for_queues_has_a_bound(connection: Connection) -> None:
-    limit = DepthLimit(5, processes=1)
-    for number in range(1100):
-        assert limit.admit(connection, f"q{number}") == 1
-    assert len(limit._shares) == 1000
+def test_a_limit_of_less_than_there_are_processes_lets_jobs_in(
+    make_app: Callable[..., flask.Flask], connection: Connection
+) -> None:
+    client = make_app(max_queue_depth=1, web_concurrency=2).test_client()
+    created(client)
+    check_error(post(client), "unavailable")
+    claim(connection, kinds=["external"])
+    until(lambda: post(client).status_code == 201, message="room again")
 
 
 def test_over_processes_the_limit_is_passed_by_little(start_web: Callable[..., Web], connection: Connection) -> None:
@@ -133,4 +168,4 @@ def test_over_processes_the_limit_is_passed_by_little(start_web: Callable[..., W
     print(f"queue depth: limit {limit}, {processes} processes, 600 enqueues by 16 clients: {waiting} stored")
     assert set(answers) == {201, 503}
     assert answers[201] == waiting
-    assert limit - processes < waiting <= limit * (2 - 1 / processes)
+    assert limit - processes < waiting < limit * (2 - 1 / processes) + processes
