@@ -8,9 +8,10 @@ import re
 import socket
 from typing import NamedTuple
 
+# Each tries a line at most once over, whatever stands in it: a head is large, and its sender unknown.
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]+)[ \t]*(?=\r\n)", re.IGNORECASE)
 _CODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
-_EXPECTS = re.compile(rb"HTTP/1\.1\r\n(?:.*\r\n)?expect[ \t]*:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE | re.DOTALL)
+_EXPECTS = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n")
 _END = b"\r\n\r\n"
 _LONGEST_LENGTH = 18
@@ -88,7 +89,7 @@ class Arrival:
             return
         else:
             self._ends = len(head) + int(lengths[0])
-        self.expects = _EXPECTS.search(head) is not None
+        self.expects = _EXPECTS.search(head) is not None and _is_of_1_1(head)
 
     def _look_for_last_chunk(self) -> None:
         """Goes on from size to size, each looked at once, however small the pieces come."""
@@ -108,7 +109,8 @@ class Arrival:
                 self.whole = True
             elif size == 0:
                 # Trailers, if any, end with an empty line.
-                self.complete = self.data.find(_END, line_end) >= 0
+                self.complete = self.data.find(_END, max(line_end, self._seen - len(_END))) >= 0
+                self._seen = len(self.data)
                 self.whole = self.complete or there > self._bounds.head
                 return
             elif there < size + 2:
@@ -116,3 +118,7 @@ class Arrival:
             else:
                 self._unpacked += size
                 self._chunk = line_end + 2 + size + 2
+
+
+def _is_of_1_1(head: bytes) -> bool:
+    return head.lstrip(b"\r\n").partition(b"\r\n")[0].upper().endswith(b" HTTP/1.1")

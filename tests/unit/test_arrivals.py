@@ -1,6 +1,7 @@
 """When a request has come: not sooner, or a thread would wait for it, and not later, or nobody would answer it."""
 
 import socket
+import time
 
 import pytest
 
@@ -114,3 +115,27 @@ def test_who_hangs_up_is_not_waited_for() -> None:
 def test_who_waits_for_a_word_before_sending_more_is_known(headers: bytes, expects: bool) -> None:
     assert Arrival(BOUNDS, post(headers)).expects is expects
     assert not Arrival(BOUNDS, post(headers).replace(b"1.1", b"1.0")).expects
+
+
+# As gunicorn's own limits make it: a request line, a hundred headers, and the ends of their lines.
+LARGEST_HEAD = 4094 + 100 * (8190 + 2) + 4
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"HTTP/1.1\r\n",
+        b"Expect:" + b" " * 8000 + b"\r\n",
+        b"Content-Length:" + b" " * 4000 + b"1" * 4000 + b" x\r\n",
+        b"Content-Length:\r\n",
+        b"Transfer-Encoding" + b"\t" * 8000 + b"\r\n",
+        b"\r" * 1000 + b"\r\n",
+    ],
+)
+def test_the_largest_head_is_looked_through_at_once_whatever_stands_in_it(line: bytes) -> None:
+    head = HEAD + line * ((LARGEST_HEAD - len(HEAD) - 2) // len(line)) + b"\r\n"
+    # A second for what takes a hundredth of it, and took minutes.
+    began = time.process_time()
+    assert Arrival(Bounds(LARGEST_HEAD, 8190, 100), head).complete
+    assert time.process_time() - began < 1
