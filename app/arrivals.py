@@ -16,10 +16,15 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n")
 _END = b"\r\n\r\n"
 _LONGEST_LENGTH = 18
 _PIECE = 64 * 1024
+# Of one client in a row; others are waiting, and the poller says that there is more.
+_MOST_AT_ONCE = 1024 * 1024
 
 
 class Bounds(NamedTuple):
-    """What of one request may be asked for at most, in bytes; one that is larger is for others to refuse."""
+    """What of one request may be asked for at most, in bytes; one that is larger is for others to refuse.
+
+    What tells one chunk from another takes no more than a head in all.
+    """
 
     head: int
     line: int
@@ -32,23 +37,25 @@ class Arrival:
     until     by when it must be whole, a reading of `time.monotonic()`
     whole     whoever reads on need not wait
     complete  because all of it is here
+    refused   or because nobody shall read it: it is nearly all framing, which no bound on a body counts
     expects   the client sends the body when it is told to
     """
 
     def __init__(self, bounds: Bounds, data: bytes = b"") -> None:
         self.data = bytearray(data)
         self.until = 0.0
-        self.whole = self.complete = self.expects = False
+        self.whole = self.complete = self.refused = self.expects = False
         self._bounds = bounds
         self._seen = 0
         self._ends: int | None = None
         self._chunk: int | None = None
-        self._unpacked = 0
+        self._unpacked = self._framing = 0
         self._look()
 
     def read(self, connection: socket.socket) -> None:
-        """Takes what there is, and waits for nothing."""
-        while not self.whole:
+        """Takes what there is, but not without an end, and waits for nothing."""
+        most = len(self.data) + _MOST_AT_ONCE
+        while not self.whole and len(self.data) < most:
             try:
                 piece = connection.recv(_PIECE, socket.MSG_DONTWAIT)
             except (BlockingIOError, InterruptedError):
@@ -117,6 +124,8 @@ class Arrival:
                 return
             else:
                 self._unpacked += size
+                self._framing += line_end + 2 - at + 2
+                self.whole = self.refused = self._framing > self._bounds.head
                 self._chunk = line_end + 2 + size + 2
 
 

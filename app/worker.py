@@ -10,6 +10,7 @@ import errno
 import select
 import selectors
 import socket
+import threading
 import time
 from functools import partial
 from typing import Any
@@ -19,14 +20,16 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from app import context
 from app.arrivals import Arrival, Bounds
+from app.partings import Partings
+from app.unreader import PiecesUnreader
 
 # gunicorn's way, back to the main thread and from there to a thread of the pool, took 100 µs of an enqueue's 900. Who
 # asks again at once does so within a fraction of this.
 _NEXT_REQUEST_MS = 2
-# What all unfinished requests of a process may hold together, beside the largest one there may be.
+# What all requests that no thread has begun with may hold together, beside the largest body there may be.
 _MOST_GATHERED = 64 * 1024 * 1024
-# A client that has its answer and was told that this is all has so long to hang up.
-_LINGER_SECONDS = 2.0
+_TOO_MUCH_FRAMING = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SWEEP_SECONDS = 0.5
 
 
@@ -41,10 +44,16 @@ class _Connection(TConn):  # type: ignore[misc]
         self._worker = worker
         self.complete = True
 
+    def init(self) -> None:
+        """gunicorn's, but what was gathered is read in pieces."""
+        if not self.initialized:
+            super().init()
+            self.parser.unreader = PiecesUnreader(self.sock)
+
     def close(self, graceful: bool = False) -> None:
         """Graceful: what still comes in is read for a while, so that no reset overtakes the answer."""
         if graceful:
-            self._worker.linger(self.sock)
+            self._worker.partings.linger(self.sock)
         else:
             super().close()
 
@@ -56,8 +65,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._busy: dict[Any, float] = {}
         self._arriving: dict[Any, Arrival] = {}
-        self._lingering: dict[socket.socket, float] = {}
         self._gathered = 0
+        self._handed: dict[Any, int] = {}
+        self._waiting = 0
+        self._lock = threading.Lock()
         self._swept_at = 0.0
         cfg = self.cfg
         head = cfg.limit_request_line + cfg.limit_request_fields * (cfg.limit_request_field_size + 2) + 4
@@ -67,6 +78,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """gunicorn's, which loads the application."""
         self._bounds = self._bounds._replace(body=context.of(self.app.wsgi()).settings.max_body_bytes)
         super().init_process()
+
+    def run(self) -> None:
+        """gunicorn's."""
+        self.partings = Partings(self.poller, self.worker_connections // 4)
+        super().run()
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """gunicorn's; and once it stops, ends the waits, answers those still in the listener's queue, and hangs it up.
@@ -126,6 +142,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._gather, conn, arrival))
         self._answer_expectation(conn, arrival)
+        self._have_room()
 
     def _gather(self, conn: Any, arrival: Arrival, sock: Any) -> None:
         if conn not in self._arriving:
@@ -141,18 +158,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not had and arrival.data:
             arrival.until = min(arrival.until, time.monotonic() + self.cfg.timeout)
         self._answer_expectation(conn, arrival)
-        if self._gathered > _MOST_GATHERED + self._bounds.body:
-            largest = max(self._arriving, key=lambda each: len(self._arriving[each].data))
+        self._have_room()
+
+    def _have_room(self, size: int = 0) -> bool:
+        """Whether so many bytes more may be held; those who have sent most, and are not done, make way for them."""
+        while self._gathered + self._waiting + size > _MOST_GATHERED + self._bounds.body:
+            largest = max(self._arriving, key=lambda each: len(self._arriving[each].data), default=None)
+            if largest is None or not self._arriving[largest].data:
+                return False
             self._forget(largest)
             self._drop(largest)
+        return True
 
     def _hand_over(self, conn: Any, arrival: Arrival) -> None:
         if not arrival.data:
             self._drop(conn)
             return
+        size = len(arrival.data)
+        if arrival.refused or not self._have_room(size):
+            self._refuse(conn, _TOO_MUCH_FRAMING if arrival.refused else _NO_ROOM)
+            return
         conn.complete = arrival.complete
-        conn.parser.unreader.unread(bytes(arrival.data))
+        conn.parser.unreader.give(bytes(arrival.data))
+        with self._lock:
+            self._handed[conn] = size
+            self._waiting += size
         super().enqueue_req(conn)
+
+    def _refuse(self, conn: Any, answer: bytes) -> None:
+        """Without a thread, which is what the request would have cost."""
+        self.nr_conns -= 1
+        try:
+            conn.sock.send(answer, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+        conn.close(graceful=True)
 
     def _answer_expectation(self, conn: Any, arrival: Arrival) -> None:
         if arrival.expects:
@@ -186,41 +226,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn in self.keepalived_conns:
             super().on_client_socket_readable(conn, client)
 
-    def linger(self, sock: socket.socket) -> None:
-        """Says that there is no more, and closes when the client has done the same or its time is over."""
-        try:
-            sock.setblocking(False)
-            sock.shutdown(socket.SHUT_WR)
-            self.poller.register(sock, selectors.EVENT_READ, self._discard)
-        except (OSError, ValueError):
-            sock.close()
-            return
-        self._lingering[sock] = time.monotonic() + _LINGER_SECONDS
-        if len(self._lingering) > self.worker_connections // 4:
-            self._hang_up(next(iter(self._lingering)))
-
-    def _discard(self, sock: Any) -> None:
-        if sock not in self._lingering:
-            return
-        try:
-            if sock.recv(65536):
-                return
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            pass
-        self._hang_up(sock)
-
-    def _hang_up(self, sock: socket.socket) -> None:
-        del self._lingering[sock]
-        self.poller.unregister(sock)
-        sock.close()
-
     def handle(self, conn: Any) -> Any:
         """gunicorn's; in a thread of the pool, from a request that is whole to the last of its answer, and on with the
         client's next one if that comes at once.
         """
         try:
+            with self._lock:
+                self._waiting -= self._handed.pop(conn, 0)
             while True:
                 self._busy[conn] = time.monotonic() + self.cfg.timeout
                 kept = super().handle(conn)
@@ -258,10 +270,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return True
         arrival = Arrival(self._bounds, buffered)
         arrival.read(conn.sock)
-        conn.parser.unreader.unread(bytes(arrival.data))
         conn.complete = arrival.complete
         # That a client has hung up gunicorn sees for itself.
-        return arrival.whole
+        if arrival.whole and not arrival.refused:
+            conn.parser.unreader.give(bytes(arrival.data))
+            return True
+        # gunicorn looks here for what it hands on to the poller.
+        conn.parser.unreader.unread(bytes(arrival.data))
+        return False
 
     def murder_keepalived(self, force: bool = False) -> None:
         """gunicorn's, every second at least; and hangs up on requests that take too long."""
@@ -280,6 +296,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if now > arrival.until or force:
                 self._forget(conn)
                 self._drop(conn)
-        for sock, until in list(self._lingering.items()):
-            if now > until or force:
-                self._hang_up(sock)
+        self.partings.sweep(now, force)

@@ -28,7 +28,7 @@ WHOLE = [
     post(b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
     post(b"Transfer-Encoding: chunked\r\n", b"5\r\n12345\r\n0\r\n\r\n"),
     post(b"transfer-encoding : gzip, chunked\r\n", b"a;x=1\r\n0\r\n\r\n12345\r\n00\r\nTrailer: 1\r\n\r\n"),
-    post(b"Transfer-Encoding: chunked\r\n", b"".join(b"1\r\n%d\r\n" % (n % 10) for n in range(100)) + b"0\r\n\r\n"),
+    post(b"Transfer-Encoding: chunked\r\n", b"".join(b"1\r\n%d\r\n" % (n % 10) for n in range(80)) + b"0\r\n\r\n"),
 ]
 # What is left to the parser, which refuses it or cuts it off: by how many of these bytes.
 LEFT_TO_OTHERS = [
@@ -90,6 +90,26 @@ def test_what_the_parser_can_refuse_is_left_to_it_as_soon_as_it_can(request_: by
 def test_of_two_lengths_or_two_framings_none_counts() -> None:
     for headers in (b"Content-Length: 5\r\nContent-Length: 5\r\n", b"Content-Length: 5\r\nTransfer-Encoding: x\r\n"):
         assert Arrival(BOUNDS, post(headers)).whole
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"1;" + b"e" * 50 + b"\r\nx\r\n"])
+def test_chunks_that_are_nearly_all_framing_are_refused_before_they_hold_more_than_a_head(chunk: bytes) -> None:
+    arrival = Arrival(BOUNDS)
+    sent = post(b"Transfer-Encoding: chunked\r\n", chunk * 95)
+    came = become_whole(arrival, sent, 1)
+    assert arrival.refused
+    assert BOUNDS.head < came - sent.index(b"\r\n\r\n") <= BOUNDS.head + 100 + 2 * len(chunk)
+
+
+def test_one_look_takes_a_part_of_what_a_fast_client_sends_and_the_next_one_more() -> None:
+    class Endless:
+        def recv(self, size: int, _flags: int) -> bytes:
+            return b"x" * size
+
+    arrival = Arrival(Bounds(400, 60, 1 << 40), post(b"Content-Length: 9999999999\r\n"))
+    for times in (1, 2):
+        arrival.read(Endless())  # type: ignore[arg-type]
+        assert (times - 1) << 20 < len(arrival.data) < (times + 1) << 20
 
 
 def test_who_hangs_up_is_not_waited_for() -> None:

@@ -1,13 +1,15 @@
 """Whose next request a thread of gunicorn waits for."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from gunicorn.http.unreader import SocketUnreader
 
-from app.arrivals import Bounds
+from app import worker as worker_module
+from app.arrivals import Arrival, Bounds
+from app.unreader import PiecesUnreader
 from app.worker import Worker
 
 THREADS = 4
@@ -20,6 +22,10 @@ def worker() -> Worker:
     made.cfg = SimpleNamespace(threads=THREADS, is_ssl=False)
     made._bounds = Bounds(1000, 100, 1000)
     made._busy = {"this one": 0.0}
+    made._arriving, made._handed = {}, {}
+    made._gathered = made._waiting = 0
+    made._lock = threading.Lock()
+    made.nr_conns = 0
     return made
 
 
@@ -33,7 +39,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def connection(ours: socket.socket, buffered: bytes = b"") -> SimpleNamespace:
     """As gunicorn has it: what was read beyond the last request stands in the parser's buffer."""
-    unreader = SocketUnreader(ours)
+    unreader = PiecesUnreader(ours)
     unreader.unread(buffered)
     return SimpleNamespace(sock=ours, parser=SimpleNamespace(unreader=unreader), complete=True)
 
@@ -74,3 +80,68 @@ def test_a_client_that_sends_its_next_request_slowly_holds_no_thread(
     conn = connection(ours, buffered)
     assert not worker._asks_again(conn)
     assert conn.parser.unreader.take_buffered() == REQUEST[:20]
+
+
+class Client(SimpleNamespace):
+    """A connection that keeps what became of it."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        super().__init__(**vars(connection(self.ours)), closed=False)
+
+    def close(self, graceful: bool = False) -> None:  # noqa: ARG002
+        self.closed = True
+
+
+@pytest.fixture
+def crowded(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Worker, list[Client]]]:
+    """Of whose threads none is free, with place for a hundred bytes; and clients."""
+    monkeypatch.setattr(worker_module, "_MOST_GATHERED", 100)
+    monkeypatch.setattr(worker_module.ThreadWorker, "enqueue_req", lambda *_: None)
+    monkeypatch.setattr(worker_module.ThreadWorker, "handle", lambda *_: False)
+    worker._bounds = Bounds(1000, 100, 0)
+    worker.cfg.timeout = 60
+    worker.poller = SimpleNamespace(unregister=lambda _: None)
+    clients = [Client() for _ in range(3)]
+    yield worker, clients
+    for each in clients:
+        each.ours.close()
+        each.theirs.close()
+
+
+def arriving(worker: Worker, client: Client, size: int) -> None:
+    worker._arriving[client] = Arrival(worker._bounds, b"x" * size)
+    worker._gathered += size
+
+
+def test_what_waits_for_a_thread_counts_until_its_thread_begins(crowded: tuple[Worker, list[Client]]) -> None:
+    worker, (first, second, third) = crowded
+    worker._hand_over(first, Arrival(worker._bounds, b"x" * 60))
+    worker._hand_over(second, Arrival(worker._bounds, b"x" * 60))
+    assert second.theirs.recv(1000).startswith(b"HTTP/1.1 503 ")
+    assert (first.closed, second.closed) == (False, True)
+    worker.handle(first)
+    worker._hand_over(third, Arrival(worker._bounds, b"x" * 60))
+    assert not third.closed
+
+
+def test_the_largest_that_is_still_arriving_makes_way_for_one_that_is_whole(
+    crowded: tuple[Worker, list[Client]],
+) -> None:
+    worker, (small, large, whole) = crowded
+    arriving(worker, small, 30)
+    arriving(worker, large, 50)
+    worker._hand_over(whole, Arrival(worker._bounds, b"x" * 40))
+    assert (small.closed, large.closed, whole.closed) == (False, True, False)
+
+
+def test_who_is_refused_for_his_framing_never_gets_a_thread(crowded: tuple[Worker, list[Client]]) -> None:
+    worker, (client, *_) = crowded
+    arrival = Arrival(worker._bounds, b"x")
+    arrival.whole = arrival.refused = True
+    worker._hand_over(client, arrival)
+    assert client.theirs.recv(1000).startswith(b"HTTP/1.1 413 ")
+    assert client.closed
+    assert not worker._handed
