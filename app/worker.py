@@ -10,6 +10,7 @@ import errno
 import select
 import selectors
 import socket
+import struct
 import threading
 import time
 from functools import partial
@@ -31,6 +32,8 @@ _MOST_GATHERED = 64 * 1024 * 1024
 _TOO_MUCH_FRAMING = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SWEEP_SECONDS = 0.5
+# A send that gets nothing out for so long ends the connection; the first ones of an answer fill buffers and get by.
+_STALLED = struct.pack("ll", 5, 0)
 
 
 class _Connection(TConn):  # type: ignore[misc]
@@ -120,6 +123,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _STALLED)
         conn = _Connection(self, sock, client, listener.getsockname())
         conn.init()
         self.enqueue_req(conn)
@@ -240,6 +244,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     return kept
         finally:
             self._busy.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """gunicorn's; a client that reads no answer is one that hung up, and not an error of ours."""
+        try:
+            return super().handle_request(req, conn)
+        except BlockingIOError as error:
+            raise BrokenPipeError(errno.EPIPE, "the client reads no answer") from error
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """gunicorn's, which answers and logs what it could not read: a header without its colon, token and all."""

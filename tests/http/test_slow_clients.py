@@ -147,6 +147,47 @@ def test_a_client_that_waits_for_100_is_told_to_go_on(web: Web) -> None:
         assert b"HTTP/1.1 201" in said
 
 
+def test_who_reads_no_answer_holds_a_thread_for_seconds_and_leaves_no_error(start_web: Callable[..., Web]) -> None:
+    web = start_web(WEB_THREADS=str(THREADS))
+    for _ in range(14):
+        assert web.post_job(payload="x" * 1_000_000).status == 201
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", web.port))
+            client.sendall(b"GET /jobs?limit=200 HTTP/1.1\r\nHost: h\r\n\r\n")
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", web.port), timeout=40) as another:
+            another.sendall(HEALTH)
+            assert another.recv(65536).startswith(b"HTTP/1.1 200")
+        print(f"{THREADS} clients read no answer: /health after {time.monotonic() - began:.1f} s")
+    assert '"ERROR"' not in web.log()
+
+
+def test_a_body_of_a_hundred_thousand_chunks_is_read_in_no_time(start_web: Callable[..., Web]) -> None:
+    web = start_web()
+    body = b'{"kind":"external","payload":"%s"}' % (b"x" * 100_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    with ExitStack() as stack:
+        client = connected(stack, web)
+        # Where each copied all that came after it, these took more than a minute.
+        client.settimeout(20)
+        client.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        assert client.recv(65536).startswith(b"HTTP/1.1 201")
+
+
+def test_chunks_that_are_nearly_all_framing_are_refused(web: Web) -> None:
+    sent = POST + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"e" * 8000 + b"\r\nx\r\n") * 120
+    with ExitStack() as stack:
+        client = connected(stack, web)
+        client.sendall(sent)
+        said = b""
+        while piece := client.recv(65536):
+            said += piece
+    assert said == b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
 def test_who_does_not_finish_a_request_is_hung_up_on(start_web: Callable[..., Web]) -> None:
     web = start_web("--timeout", "1")
     with slow_clients(web, 3, POST, None) as clients:
