@@ -89,6 +89,7 @@ class Client(SimpleNamespace):
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
+        self.theirs.settimeout(5)
         super().__init__(**vars(connection(self.ours)), closed=False)
 
     def close(self, graceful: bool = False) -> None:  # noqa: ARG002
