@@ -7,6 +7,8 @@ import socket
 import time
 from typing import Any
 
+TOO_MUCH_FRAMING = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # So long a client may take to hang up.
 _LINGER_SECONDS = 2.0
 
@@ -18,6 +20,14 @@ class Partings:
         self._poller = poller
         self._most = most
         self._lingering: dict[socket.socket, float] = {}
+
+    def refuse(self, sock: socket.socket, answer: bytes) -> None:
+        """Answers without the thread that the request would have cost, as far as that goes without waiting."""
+        try:
+            sock.send(answer, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+        self.linger(sock)
 
     def linger(self, sock: socket.socket) -> None:
         """Says that there is no more, and closes when the client has done the same or its time is over."""

@@ -21,7 +21,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from app import context
 from app.arrivals import Arrival, Bounds
-from app.partings import Partings
+from app.partings import NO_ROOM, TOO_MUCH_FRAMING, Partings
 from app.unreader import PiecesUnreader
 
 # gunicorn's way, back to the main thread and from there to a thread of the pool, took 100 µs of an enqueue's 900. Who
@@ -29,8 +29,6 @@ from app.unreader import PiecesUnreader
 _NEXT_REQUEST_MS = 2
 # What all requests that no thread has begun with may hold together, beside the largest body there may be.
 _MOST_GATHERED = 64 * 1024 * 1024
-_TOO_MUCH_FRAMING = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SWEEP_SECONDS = 0.5
 # A send that gets nothing out for so long ends the connection; the first ones of an answer fill buffers and get by.
 _STALLED = struct.pack("ll", 5, 0)
@@ -180,7 +178,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         size = len(arrival.data)
         if arrival.refused or not self._have_room(size):
-            self._refuse(conn, _TOO_MUCH_FRAMING if arrival.refused else _NO_ROOM)
+            self.nr_conns -= 1
+            self.partings.refuse(conn.sock, TOO_MUCH_FRAMING if arrival.refused else NO_ROOM)
             return
         conn.complete = arrival.complete
         conn.parser.unreader.give(bytes(arrival.data))
@@ -188,15 +187,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._handed[conn] = size
             self._waiting += size
         super().enqueue_req(conn)
-
-    def _refuse(self, conn: Any, answer: bytes) -> None:
-        """Without a thread, which is what the request would have cost."""
-        self.nr_conns -= 1
-        try:
-            conn.sock.send(answer, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except OSError:
-            pass
-        conn.close(graceful=True)
 
     def _answer_expectation(self, conn: Any, arrival: Arrival) -> None:
         if arrival.expects:
