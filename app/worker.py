@@ -253,7 +253,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
         """gunicorn's, but no thread waits for the rest of a body that was refused before it had come."""
-        return bool(conn.complete and super()._keepalive_after(conn, keepalive))
+        whole = self.cfg.is_ssl or conn.complete
+        return bool(whole and super()._keepalive_after(conn, keepalive))
 
     def _asks_again(self, conn: Any) -> bool:
         """Whether the next request of a client that has been answered comes, whole, while its thread waits for it."""

@@ -23,7 +23,7 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 class Web:
     """gunicorn on a free port of this machine; `environ` is added to the test's own environment.
 
-    `within` is a command that becomes it.
+    `within` is a command that becomes it. With `authority`, a file of whoever vouches for it, it is spoken to over TLS.
     """
 
     def __init__(
@@ -33,10 +33,11 @@ class Web:
         arguments: tuple[str, ...] = (),
         port: int | None = None,
         within: Sequence[str] = (),
+        authority: Path | None = None,
         **environ: str,
     ) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if authority else 'http'}://127.0.0.1:{self.port}"
         self.log_path = folder / "web.log"
         self._concurrency = environ.get("WEB_CONCURRENCY", "1")
         with open(self.log_path, "ab") as log:
@@ -55,7 +56,9 @@ class Web:
                 stderr=log,
                 start_new_session=True,
             )
-        self._pool = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(30))
+        self._pool = urllib3.PoolManager(
+            maxsize=64, retries=False, timeout=urllib3.Timeout(30), ca_certs=authority and str(authority)
+        )
 
     def ready(self) -> "Web":
         """Until it answers and has all its workers."""
