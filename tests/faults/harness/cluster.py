@@ -129,7 +129,13 @@ class Cluster:
             self._server.kill()
             self._server.wait()
             self._server = None
-        until(lambda: not self.processes(), 10, "nobody works in the data folder")
+        until(self._all_are_killed, 10, "nobody works in the data folder")
+
+    def _all_are_killed(self) -> bool:
+        # A process that was forked while the others were being found outlives them.
+        left = self.processes()
+        kill_all_at_once(left)
+        return not left
 
     def remove(self) -> None:
         """Ends it, however it stands, and removes what it left."""
