@@ -1,5 +1,6 @@
 """Whose next request a thread of gunicorn waits for."""
 
+import selectors
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from app import worker as worker_module
 from app.arrivals import Arrival, Bounds
+from app.partings import Partings
 from app.unreader import PiecesUnreader
 from app.worker import Worker
 
@@ -17,7 +19,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 @pytest.fixture
-def worker() -> Worker:
+def worker() -> Iterator[Worker]:
     made = Worker.__new__(Worker)
     made.cfg = SimpleNamespace(threads=THREADS, is_ssl=False)
     made._bounds = Bounds(1000, 100, 1000)
@@ -26,7 +28,9 @@ def worker() -> Worker:
     made._gathered = made._waiting = 0
     made._lock = threading.Lock()
     made.nr_conns = 0
-    return made
+    with selectors.DefaultSelector() as poller:
+        made.partings = Partings(poller, THREADS)
+        yield made
 
 
 @pytest.fixture
@@ -122,10 +126,11 @@ def test_what_waits_for_a_thread_counts_until_its_thread_begins(crowded: tuple[W
     worker._hand_over(first, Arrival(worker._bounds, b"x" * 60))
     worker._hand_over(second, Arrival(worker._bounds, b"x" * 60))
     assert second.theirs.recv(1000).startswith(b"HTTP/1.1 503 ")
-    assert (first.closed, second.closed) == (False, True)
+    assert second.theirs.recv(1000) == b""
+    assert worker._handed.keys() == {first}
     worker.handle(first)
     worker._hand_over(third, Arrival(worker._bounds, b"x" * 60))
-    assert not third.closed
+    assert worker._handed.keys() == {third}
 
 
 def test_the_largest_that_is_still_arriving_makes_way_for_one_that_is_whole(
@@ -144,5 +149,5 @@ def test_who_is_refused_for_his_framing_never_gets_a_thread(crowded: tuple[Worke
     arrival.whole = arrival.refused = True
     worker._hand_over(client, arrival)
     assert client.theirs.recv(1000).startswith(b"HTTP/1.1 413 ")
-    assert client.closed
+    assert client.theirs.recv(1000) == b""
     assert not worker._handed
