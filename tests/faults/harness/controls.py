@@ -35,7 +35,7 @@ def _by_a_storm(name: str, seed: int) -> Control:
     defect = DEFECTS[name]
     plan = Plan(
         seed,
-        seconds=6.0,
+        defect.seconds,
         kinds={fault: FAULTS[fault] for fault in defect.faults},
         gap=0.2,
         pause=0.03,

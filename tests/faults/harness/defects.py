@@ -29,7 +29,8 @@ _PLANTED = Path(__file__).parent / "planted"
 class Defect:
     """`functions` maps a function of the database, `statements` a (module of sql, statement) to texts replaced in it;
     `script` is run in the database; `patch` changes code once `module` is imported. `faults` are those of a storm that
-    bring it to light; without any it takes another scene (`controls`). `sign` stands in the problem that names it.
+    bring it to light in `seconds`; without any it takes another scene (`controls`). `sign` stands in the problem that
+    names it.
     """
 
     what: str
@@ -40,6 +41,7 @@ class Defect:
     script: str = ""
     patch: Callable[[], None] | None = None
     module: str = ""
+    seconds: float = 6.0
 
 
 def environ(name: str) -> dict[str, str]:
@@ -236,6 +238,8 @@ DEFECTS: dict[str, Defect] = {
         "deadlocks",
         ("kill_worker",),
         statements={("jobs", name): (("order by key", ""),) for name in ("enqueue", "enqueue_shown")},
+        # Two requests have to meet within a millisecond.
+        seconds=20.0,
     ),
     "swallow_the_notice": Defect(
         "a commit that did not wait for its standby is taken for one",
