@@ -9,7 +9,7 @@ import pytest
 from support import programs
 from support.listener import Listener, Reply
 from support.readme import README
-from support.remote import Workshop, jobs_body, leased
+from support.remote import GATE, Workshop, jobs_body, leased
 from support.service import Running, Surroundings
 from support.waiting import until
 
@@ -83,13 +83,17 @@ SLOW_NODE = (
 ) + (
     "async function go() {\n"
     "  const { existsSync } = await import('node:fs');\n"
-    "  while (!existsSync('go')) await new Promise((done) => setTimeout(done, 20));\n"
+    "  const giveUpAt = Date.now() + 60000;\n"
+    "  while (!existsSync('go')) {\n"
+    "    if (Date.now() > giveUpAt) throw new Error('nobody opened go');\n"
+    "    await new Promise((done) => setTimeout(done, 20));\n"
+    "  }\n"
     "}\n"
 )
 SLOW_PYTHON = (
     PYTHON.replace("30_000", "600")
     .replace("timeout=10)", "timeout=0.2)")
-    .replace("def work(payload):\n", "def work(payload):\n    while not os.path.exists('go'): time.sleep(0.02)\n")
+    .replace("def work(payload):\n", f"{GATE}\n\ndef work(payload):\n    gate('go')\n")
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.processes import alive
-from support.remote import QUEUE, Workshop, lines_about
+from support.remote import HANG, QUEUE, Workshop, lines_about
 from support.service import Surroundings
 from support.waiting import until
 from support.work import past
@@ -154,7 +154,7 @@ def test_a_command_that_runs_too_long_is_killed_with_all_it_started(workshop: Wo
     workshop.remote(
         command="signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "mark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid)\n"
-        "print('so far', file=sys.stderr, flush=True); time.sleep(1000)"
+        "print('so far', file=sys.stderr, flush=True); " + HANG
     )
     body = {"kind": "external", "queue": QUEUE, "payload": None, "timeout_seconds": 1, "max_attempts": 1}
     job = workshop.ended(workshop.post("/jobs", body).json()["id"])
@@ -179,7 +179,7 @@ def test_what_an_ended_command_leaves_running_is_killed(workshop: Workshop) -> N
 )
 def test_cancel_ends_the_command_and_the_job(workshop: Workshop, manners: str) -> None:
     job_id = workshop.add()
-    code = f"{manners}\nmark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid); time.sleep(1000)"
+    code = f"{manners}\nmark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid); {HANG}"
     running = workshop.remote("--lease-ms", "600", command=code)
     until(lambda: len(workshop.pids()) == 2, 10)
     assert workshop.post(f"/jobs/{job_id}/cancel").status == 202
@@ -194,7 +194,7 @@ def test_cancel_ends_the_command_and_the_job(workshop: Workshop, manners: str) -
 
 def test_a_lost_lease_kills_the_command_and_settles_nothing(workshop: Workshop, connection: Connection) -> None:
     job_id = workshop.add()
-    code = "mark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid); time.sleep(1000)"
+    code = f"mark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid); {HANG}"
     running = workshop.remote("--concurrency", "1", "--lease-ms", "3000", command=code)
     until(lambda: len(workshop.pids()) == 2, 10)
     past(connection, "running", "lease_expires_at", 10)
@@ -231,7 +231,7 @@ def test_a_drain_lets_running_jobs_end_and_takes_no_others(workshop: Workshop, n
 
 def test_after_the_grace_commands_are_killed_and_their_jobs_released(workshop: Workshop) -> None:
     job_id = workshop.add(max_attempts=1)
-    code = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmark(os.getpid()); time.sleep(1000)"
+    code = f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmark(os.getpid()); {HANG}"
     running = workshop.remote(command=code, SHUTDOWN_GRACE_SECONDS="0.5")
     until(lambda: workshop.pids(), 10)
     running.signal(signal.SIGTERM)
@@ -255,7 +255,7 @@ def test_an_idle_worker_leaves_at_once_and_loses_nothing(workshop: Workshop) -> 
 def test_a_killed_worker_leaves_no_command(workshop: Workshop, shell: list[str]) -> None:
     for number in range(3):
         workshop.add(number)
-    code = "mark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid); time.sleep(1000)"
+    code = f"mark(os.getpid()); mark(subprocess.Popen(['sleep', '1000']).pid); {HANG}"
     command = workshop.program(code)
     if shell:
         command = f"cat | {command} | cat"

@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 import tracemalloc
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.processes import alive
-from support.remote import leased
+from support.remote import HANG, leased
 from support.waiting import until
 
 from app.commands.remote.calls import Lease
@@ -21,7 +22,8 @@ from app.commands.remote.guard import Guard
 from app.commands.remote.held import Ending, Held
 from app.commands.remote.work import SECRETS, Outcome, RunCommand
 
-JOB_ID = "01890000-0000-7000-8000-000000000001"
+# Each process of the suite has its own: a guard kills whatever on this machine belongs to the job.
+JOB_ID = str(uuid.uuid4())
 
 
 @pytest.fixture
@@ -101,8 +103,10 @@ def test_grandchildren_that_hold_the_pipes_do_not_hold_us(held: Held) -> None:
 
 def test_a_grandchild_that_left_the_group_and_writes_on_does_not_hold_us(held: Held, tmp_path: Path) -> None:
     code = (
-        f"child = subprocess.Popen(['sh', '-c', 'while [ ! -e {tmp_path}/stop ]; do echo on; done'], "
-        "start_new_session=True)\ntime.sleep(0.2)"
+        f"loop = 'echo on; echo >&2; while [ ! -e {tmp_path}/stop ]; do echo on; done'\n"
+        "child = subprocess.Popen(['sh', '-c', loop], start_new_session=True, stderr=subprocess.PIPE)\n"
+        # It is at it.
+        "child.stderr.readline()"
     )
     began = time.monotonic()
     assert run(held, code).code == 0
@@ -112,9 +116,7 @@ def test_a_grandchild_that_left_the_group_and_writes_on_does_not_hold_us(held: H
 
 @pytest.mark.usefixtures("kernel")
 def test_time_that_is_over_kills_the_whole_group(held: Held) -> None:
-    code = (
-        "signal.signal(15, signal.SIG_IGN); print(subprocess.Popen(['sleep', '1000']).pid, flush=True); time.sleep(99)"
-    )
+    code = f"signal.signal(15, signal.SIG_IGN); print(subprocess.Popen(['sleep', '1000']).pid, flush=True); {HANG}"
     ended = run(held, code, seconds=0.5)
     assert (ended.code, ended.timed_out, ended.told) == (-9, True, False)
     until(lambda: not alive(int(ended.output or b"0")), 5)
@@ -133,7 +135,7 @@ def test_time_that_is_over_kills_the_whole_group(held: Held) -> None:
 def test_a_command_is_told_and_then_killed(held: Held, tmp_path: Path, ending: Ending, manners: str, code: int) -> None:
     ready = tmp_path / "ready"
     ended: list[Ended] = []
-    script = f"{manners}\nopen({str(ready)!r}, 'w').close()\ntime.sleep(1000)"
+    script = f"{manners}\nopen({str(ready)!r}, 'w').close()\n{HANG}"
     thread = threading.Thread(target=lambda: ended.append(run(held, script)))
     thread.start()
     until(ready.exists, 10)
@@ -147,7 +149,7 @@ def test_a_command_is_told_and_then_killed(held: Held, tmp_path: Path, ending: E
 
 def test_a_lease_lost_after_a_cancel_leaves_no_more_patience(held: Held, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    script = f"signal.signal(15, signal.SIG_IGN)\nopen({str(ready)!r}, 'w').close()\ntime.sleep(1000)"
+    script = f"signal.signal(15, signal.SIG_IGN)\nopen({str(ready)!r}, 'w').close()\n{HANG}"
     thread = threading.Thread(target=lambda: run(held, script))
     thread.start()
     until(ready.exists, 10)

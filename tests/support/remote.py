@@ -116,15 +116,22 @@ class Workshop:
             return False
 
 
-_BEFORE = """\
+GATE = """\
+def gate(name):
+    give_up_at = time.monotonic() + 60
+    while not os.path.exists(name):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(f"nobody opened {name}")
+        time.sleep(0.02)
+"""
+# For a command that goes on until it is killed; the alarm ends what a failed test leaves behind.
+HANG = "signal.alarm(600); signal.pause()"
+_BEFORE = f"""\
 import json, os, signal, subprocess, sys, time
 payload = json.load(sys.stdin)
 def mark(text):
-    os.write(os.open("marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT), f"{text}\\n".encode())
-def gate(name):
-    while not os.path.exists(name):
-        time.sleep(0.02)
-"""
+    os.write(os.open("marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT), f"{{text}}\\n".encode())
+{GATE}"""
 
 
 def lines_about(job_id: str, output: str) -> list[str]:
