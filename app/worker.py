@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any
 
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from app import context
 from app.arrivals import Arrival, Bounds
+from app.connection import Connection
 from app.partings import NO_ROOM, TOO_MUCH_FRAMING, Partings
-from app.unreader import PiecesUnreader
 
 # gunicorn's way, back to the main thread and from there to a thread of the pool, took 100 µs of an enqueue's 900. Who
 # asks again at once does so within a fraction of this.
@@ -32,31 +32,6 @@ _MOST_GATHERED = 64 * 1024 * 1024
 _SWEEP_SECONDS = 0.5
 # A send that gets nothing out for so long ends the connection; the first ones of an answer fill buffers and get by.
 _STALLED = struct.pack("ll", 5, 0)
-
-
-class _Connection(TConn):  # type: ignore[misc]
-    """gunicorn's, which is not waited for when it is closed.
-
-    complete  all of the request in hand has come, so that another may follow it
-    """
-
-    def __init__(self, worker: "Worker", sock: socket.socket, client: Any, server: Any) -> None:
-        super().__init__(worker.cfg, sock, client, server)
-        self._worker = worker
-        self.complete = True
-
-    def init(self) -> None:
-        """gunicorn's, but what was gathered is read in pieces."""
-        if not self.initialized:
-            super().init()
-            self.parser.unreader = PiecesUnreader(self.sock)
-
-    def close(self, graceful: bool = False) -> None:
-        """Graceful: what still comes in is read for a while, so that no reset overtakes the answer."""
-        if graceful:
-            self._worker.partings.linger(self.sock)
-        else:
-            super().close()
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -122,7 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _STALLED)
-        conn = _Connection(self, sock, client, listener.getsockname())
+        conn = Connection(self.cfg, sock, client, listener.getsockname(), self.partings)
         conn.init()
         self.enqueue_req(conn)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from support import programs
-from support.embedded import Playground, answers, ask
+from support.embedded import Playground, answers, ask, beginning
 from support.processes import alive, kill_all_at_once, script, working_in
 from support.waiting import until
 
@@ -161,10 +161,10 @@ def test_starters_at_once_share_one_server_until_the_last_leaves(playground: Pla
     urls = {owner.wait_for_start() for owner in owners}
     assert len(urls) == 1
     url = urls.pop()
-    started = ask(url, "select pg_postmaster_start_time()")
+    started = beginning(url)
     for owner in owners[:2]:
         owner.leave()
-        assert ask(url, "select pg_postmaster_start_time()") == started
+        assert beginning(url) == started
     owners[2].leave()
     until(lambda: not working_in(playground.data), 5, "the server is gone")
 
@@ -175,18 +175,18 @@ def test_a_sharer_carries_on_when_the_first_owners_keeper_is_killed(playground: 
     (keeper,) = [pid for pid in working_in(playground.data) if parent_of(pid) == first.process.pid]
     second = playground.owner()
     url = second.wait_for_start()
-    died = ask(url, "select pg_postmaster_start_time()")
+    died = beginning(url)
     os.kill(keeper, signal.SIGKILL)
-    until(lambda: answers(url) and ask(url, "select pg_postmaster_start_time()") != died, 15, "a new server answers")
+    until(lambda: beginning(url) not in (None, died), 15, "a new server answers")
 
 
 def test_a_signal_to_the_owners_whole_group_does_not_reach_the_server(playground: Playground) -> None:
     owner = playground.owner(preexec_fn=ignore_interrupts)
     url = owner.wait_for_start()
-    started = ask(url, "select pg_postmaster_start_time()")
+    started = beginning(url)
     os.killpg(owner.process.pid, signal.SIGINT)
     assert alive(owner.process.pid)
-    assert ask(url, "select pg_postmaster_start_time()") == started
+    assert beginning(url) == started
 
 
 def test_a_forked_child_of_the_owner_cannot_stop_the_server(server: EmbeddedServer) -> None:

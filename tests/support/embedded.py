@@ -93,6 +93,14 @@ def ask(url: str, statement: str) -> Any:
         connection.close()
 
 
+def beginning(url: str) -> Any:
+    """When the server began that lets a new client in; None if none does."""
+    try:
+        return ask(url, "select pg_postmaster_start_time()")
+    except psycopg2.OperationalError:
+        return None
+
+
 def answers(url: str) -> bool:
     """Whether a new client is let in."""
     try:

@@ -10,8 +10,8 @@ import pytest
 
 from app import worker as worker_module
 from app.arrivals import Arrival, Bounds
+from app.connection import PiecesUnreader
 from app.partings import Partings
-from app.unreader import PiecesUnreader
 from app.worker import Worker
 
 THREADS = 4
