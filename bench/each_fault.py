@@ -1,20 +1,19 @@
-"""Does each fault alone leave nothing lost? `python -m bench.each_fault --scale 1`
+"""Does each fault alone leave nothing lost? `python -m bench.each_fault --scale 1 --seed 1`
 
 One fault at a time, as often as its row says, under load that keeps a ledger of its own; what happened in the database
 is read from a table that triggers write. *Wrong* counts what may never be, whatever the fault: jobs settled twice or
 under a stale fence, over-attempted, made twice, phantom, unfinished, without effect, processes that ended, and so on;
 *looked at* says how many such figures there were, *lost* among them. One that is not what it must be, or is not there,
-ends the bench with an error. Asynchronous failover loses by design (and so do servers that are not safe: they are among
-`bench.controls`), its history too. The other figures are named as the functions in `tests/faults/harness` name them.
-`--scale` multiplies the rounds, `--only` names some of the faults.
+ends the bench with an error, and so does one that *misses* what it is held to. Asynchronous failover loses by design,
+and so do servers that are not safe; they are held to lose, or the fault was none. The other figures are named as the
+functions in `tests/faults/harness` name them.
+`--scale` multiplies the rounds, `--only` names some of the faults. `--seed` decides when and whom each of them hits.
 """
 
-import random
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 from bench import database, report
@@ -31,6 +30,7 @@ from faults.harness import (
     held,
     history,
     holders,
+    kills,
     leaving,
     links,
     never,
@@ -49,11 +49,18 @@ Figures = Mapping[str, Any]
 
 
 class Fault(NamedTuple):
-    """`rounds` are those at scale 1. `never` names the figures that must be there, and 0 or as expected."""
+    """`rounds` are those at scale 1; `run` gets them and a seed. `never` names the figures that must be there, and 0 or
+    as expected; each of `held_to` bounds one, and says so if the fault did not happen: `killed > 0`.
+    """
 
     rounds: int
-    run: Callable[[Databases, int], Figures]
+    run: Callable[[Databases, int, int], Figures]
     never: Collection[str]
+    held_to: tuple[str, ...] = ()
+
+    def to(self, *bounds: str) -> "Fault":
+        """Itself, held to these."""
+        return self._replace(held_to=bounds)
 
 
 _SERVICE = frozenset({*clients.NEVER, *history.NEVER})
@@ -73,82 +80,123 @@ def _arena(databases: Databases) -> Iterator[Arena]:
 def _in_arena(
     rounds: int, fault: Callable[[Arena, int, int], Figures], *own: str, never: Collection[str] = _ARENA
 ) -> Fault:
-    def run(databases: Databases, rounds: int) -> Figures:
+    def run(databases: Databases, rounds: int, seed: int) -> Figures:
         with _arena(databases) as arena:
-            return fault(arena, rounds, random.getrandbits(32))
+            return fault(arena, rounds, seed)
 
     return Fault(rounds, run, {*never, *own})
 
 
-def _on_a_server(rounds: int, fault: Callable[[Service, int], Figures]) -> Fault:
-    def run(_: Databases, rounds: int) -> Figures:
+def _on_a_server(rounds: int, fault: Callable[[Service, int, int], Figures]) -> Fault:
+    def run(_: Databases, rounds: int, seed: int) -> Figures:
         with in_reachable_folder() as folder, on_a_server(folder) as service:
-            return fault(service, rounds)
+            return fault(service, rounds, seed)
 
     return Fault(rounds, run, _SERVICE)
 
 
 def _on_a_pair(
-    rounds: int, fault: Callable[[Service, failover.Pair, int], Figures], *own: str, without: Collection[str] = ()
+    rounds: int,
+    fault: Callable[[Service, failover.Pair, int, int], Figures],
+    *own: str,
+    without: Collection[str] = (),
 ) -> Fault:
-    def run(_: Databases, rounds: int) -> Figures:
+    def run(_: Databases, rounds: int, seed: int) -> Figures:
         with in_reachable_folder() as folder, failover.on_a_pair(folder) as (service, pair):
-            return fault(service, pair, rounds)
+            return fault(service, pair, rounds, seed)
 
     return Fault(rounds, run, {*_SERVICE, *own}.difference(without))
 
 
 def _on_small_disks(rounds: int, fault: Callable[[Service, small_server.Disks, int], Figures]) -> Fault:
-    def run(_: Databases, rounds: int) -> Figures:
+    def run(_: Databases, rounds: int, __: int) -> Figures:
         with in_reachable_folder() as folder, small_server.on_a_small_server(folder, rounds) as (service, disks):
             return fault(service, disks, rounds)
 
     return Fault(rounds, run, _SERVICE)
 
 
-def _power(_: Databases, rounds: int) -> Figures:
+def _power(_: Databases, rounds: int, seed: int) -> Figures:
     with in_reachable_folder() as folder:
-        return power.power_cuts(folder, rounds)
+        return power.power_cuts(folder, rounds, seed)
+
+
+def _unsafe(setting: str) -> Fault:
+    """A server with this setting off loses; what is left is no matter here."""
+
+    def run(_: Databases, __: int, ___: int) -> Figures:
+        with in_reachable_folder() as folder:
+            return power.unsafe(folder, **{setting: "off"})
+
+    return Fault(1, run, ())
 
 
 def _every_call(kind: str) -> Fault:
     own = ("not_both_or_neither",)
-    return _in_arena(1, lambda arena, _, seed: cuts.worker(arena, kind, None, seed), *own)
+    return _in_arena(1, lambda arena, _, seed: cuts.worker(arena, kind, None, seed), *own).to("killed > 0")
 
 
 FAULTS: dict[str, Fault] = {
-    "PostgreSQL dies and starts again": _on_a_server(30, restarts.restarts),
-    "every session ended ten times a second": _on_a_server(3, partial(restarts.storm, seconds=20.0)),
-    "a snapshot held open": _on_a_server(1, partial(held.snapshot, seconds=120.0)),
-    "a table locked": _on_a_server(3, held.table_lock),
-    "NOTIFY fails": _on_a_server(1, lambda service, _: deafness.notifications(service)),
-    "the listener is stuck": _on_a_server(1, lambda service, _: deafness.stuck_listener(service)),
-    "a synchronous standby takes over": _on_a_pair(20, failover.failovers, "settled_on_the_old_primary"),
-    "a commit whose standby is not there": _on_a_pair(5, failover.silent_acknowledgements),
-    "an asynchronous standby takes over (it loses)": _on_a_pair(
-        3, failover.asynchronous_failovers, without=failover.LOST_WITH_THE_PRIMARY
-    ),
-    "the power goes": Fault(30, _power, _SERVICE),
-    "the disk is full": _on_small_disks(3, small_server.data),
-    "the disk under the WAL is full": _on_small_disks(3, small_server.wal),
-    "all connections are taken": _on_small_disks(
-        3, lambda service, _, rounds: small_server.connections(service, rounds)
+    "a worker killed at random": _in_arena(1000, kills.run, "uncounted_without_reason", "stranded").to(
+        "again_seconds_p99 <= 2", "held_when_killed > 0"
     ),
     **{f"a worker killed at every system call, {kind}": _every_call(kind) for kind in cuts.JOBS},
     "a steward killed at every system call": _in_arena(
         1, lambda arena, _, seed: cuts.steward(arena, None, seed), "leases_lost", "attempts_of_its_job"
-    ),
+    ).to("killed > 0"),
     "a web process killed at every system call": _in_arena(
         1, lambda arena, _, seed: cuts.web(arena, None, seed), "jobs_and_keys", never=_NO_ENDS
+    ).to("killed > 0", "unanswered > 0"),
+    "zombies": _in_arena(300, zombies.run, "told_of_a_settle_that_is_not_there").to(
+        "stale_settles_refused > 0", "refused_over_http > 0"
     ),
-    "zombies": _in_arena(300, zombies.run, "told_of_a_settle_that_is_not_there"),
     "TERM to everybody, twice": _in_arena(
         50, leaving.term_storm, "exits_past_their_time", "stranded", "attempts_spent_on_give_backs"
     ),
-    "the supervisor killed": _in_arena(30, leaving.supervisor_kills),
-    "everything replaced under load": _in_arena(10, leaving.rolling_replacement, "attempts_spent", *_KEYS),
-    "web processes killed in the middle of requests": _in_arena(50, leaving.web_kills, never={"lost", *_KEYS}),
-    "a dead link": _in_arena(5, links.dead, "one_job_a_key", "processes_that_exited", "attempts_spent"),
+    "the supervisor killed": _in_arena(30, leaving.supervisor_kills).to("slowest_gone_seconds <= 1"),
+    "everything replaced under load": _in_arena(10, leaving.rolling_replacement, "attempts_spent", *_KEYS).to(
+        "accepted > 0", "unanswered <= 0", "unavailable <= 0"
+    ),
+    "web processes killed in the middle of requests": _in_arena(50, leaving.web_kills, never={"lost", *_KEYS}).to(
+        "unanswered > 0"
+    ),
+    "PostgreSQL dies and starts again": _on_a_server(30, restarts.restarts).to(
+        "claimed_again_seconds_most <= 2", "accepted_again_seconds_most <= 2"
+    ),
+    "every session ended ten times a second": _on_a_server(
+        3, lambda service, rounds, seed: restarts.storm(service, rounds, 20.0, seed=seed)
+    ).to("percent_of_calm >= 95", "terminated > 0"),
+    "a snapshot held open": _on_a_server(1, lambda service, rounds, _: held.snapshot(service, rounds, 120.0)).to(
+        "percent_of_free >= 80"
+    ),
+    "a table locked": _on_a_server(4, lambda service, rounds, _: held.table_lock(service, rounds)).to(
+        "ran_again_seconds_most <= 2"
+    ),
+    "NOTIFY fails": _on_a_server(1, lambda service, *_: deafness.notifications(service)),
+    "the listener is stuck": _on_a_server(1, lambda service, *_: deafness.stuck_listener(service)),
+    "all connections are taken": _on_small_disks(
+        3, lambda service, _, rounds: small_server.connections(service, rounds)
+    ).to("connections_taken >= 300", "unavailable > 0", "accepted_again_seconds_most <= 2"),
+    "the disk is full": _on_small_disks(3, small_server.data).to("unavailable > 0"),
+    "the disk under the WAL is full": _on_small_disks(3, small_server.wal).to("unavailable > 0"),
+    "the power goes": Fault(30, _power, _SERVICE),
+    "the power goes, with fsync off (it loses)": _unsafe("fsync").to("lost > 0"),
+    "the power goes, with synchronous_commit off (it loses)": _unsafe("synchronous_commit").to("lost > 0"),
+    "a synchronous standby takes over": _on_a_pair(20, failover.failovers, "settled_on_the_old_primary"),
+    "a commit whose standby is not there": _on_a_pair(
+        5, lambda service, pair, rounds, seed: failover.silent_acknowledgements(service, pair, rounds, seed=seed)
+    ).to("careless_lost > 0"),
+    "a standby that is away for a while": _on_a_pair(
+        1, lambda service, pair, *_: failover.absent_standby(service, pair, 15.0), without=("exits",)
+    ).to("unavailable > 0", "ran_again_seconds <= 2"),
+    "an asynchronous standby takes over (it loses)": _on_a_pair(
+        3,
+        lambda service, pair, rounds, _: failover.asynchronous_failovers(service, pair, rounds),
+        without=failover.LOST_WITH_THE_PRIMARY,
+    ).to("lost > 0"),
+    "a dead link": _in_arena(5, links.dead, "one_job_a_key", "processes_that_exited", "attempts_spent").to(
+        "slowest_notice_seconds <= 10"
+    ),
     "a link that flaps": _in_arena(10, links.flapping, "attempts_spent"),
     "clocks ten minutes apart, and jumping": _in_arena(
         3, clocks.apart, "started_before_run_at", "workers_taken_for_lost", "attempts_spent"
@@ -161,13 +209,13 @@ FAULTS: dict[str, Fault] = {
         outside.webhooks,
         *("not_delivered", "repeated_without_a_reason", "ids_or_bodies_that_changed"),
         never=_NO_EFFECTS,
-    ),
+    ).to("repeated > 0"),
     "mail servers that fail": _in_arena(
         50,
         outside.mails,
         *("not_sent", "received_twice_without_a_reason", "message_ids_that_changed"),
         never=_NO_EFFECTS,
-    ),
+    ).to("received_twice > 0"),
 }
 
 
@@ -185,24 +233,32 @@ def _in_words(figures: Figures) -> str:
     )
 
 
-def _row(name: str, fault: Fault, rounds: int, databases: Databases, found: report.Report) -> list[str]:
-    figures = fault.run(databases, rounds)
+def _words(bounds: Collection[str]) -> str:
+    return ", ".join(bounds).replace("_", " ")
+
+
+def _row(name: str, fault: Fault, rounds: int, seed: int, databases: Databases, found: report.Report) -> list[str]:
+    figures = fault.run(databases, rounds, seed)
     wrong = never.wrong(figures, fault.never)
-    case = {"fault": name, "rounds": rounds, "what it came to": _in_words(figures)}
+    missed = [bound for bound in fault.held_to if not never.holds(figures, bound)]
+    case = {"fault": name, "rounds": rounds, "what it came to": _in_words(figures), "held to": _words(fault.held_to)}
     numbers = {
         "jobs": next((figures[each] for each in _JOBS if figures.get(each)), 0),
         "lost": figures["lost"],
         # Of a figure that has another right value than 0 there is no number of wrongs.
         "wrong": sum(1 if each in never.AS_EXPECTED else wrong[each] or 0 for each in wrong if each != "lost"),
         "looked at": len(never.looked_at(figures, fault.never)),
+        "missed": len(missed),
     }
     found.add(case, numbers)
-    return [f"{name}: {wrong} in {figures}"] if wrong else []
+    return [f"{name}: {wrong}, missed {missed} in {figures}"] if wrong or missed else []
 
 
 def main() -> None:
     """Prints a line per figure; a fault that left something wrong is named at the end."""
-    asked = report.asked(__doc__, (1, 1), scale=(1.0, 0.05), only=("", "words of HTTP holders lost, doubled, late"))
+    asked = report.asked(
+        __doc__, (1, 1), seed=(1, 1), scale=(1.0, 0.05), only=("", "words of HTTP holders lost, doubled, late")
+    )
     found = report.Report("each_fault", asked)
     wrong: list[str] = []
     with database.server(asked.bin_dir) as server:
@@ -212,7 +268,7 @@ def main() -> None:
             if asked.only and name not in asked.only.split(";"):
                 continue
             try:
-                wrong += _row(name, fault, max(1, int(fault.rounds * asked.scale)), databases, found)
+                wrong += _row(name, fault, max(1, int(fault.rounds * asked.scale)), asked.seed, databases, found)
             except Exception as error:
                 traceback.print_exc()
                 wrong.append(f"{name}: {type(error).__name__}: {error}")

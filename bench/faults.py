@@ -1,4 +1,4 @@
-"""Is anything lost, whatever dies? `python -m bench.faults --storms 5 --seconds 90`
+"""Is anything lost, whatever dies? `python -m bench.faults --storms 6 --seconds 90`
 
 A storm is everything at once: clients that enqueue in every way there is, pools, workers over HTTP, and faults from a
 seed, several at a time, over all of them and PostgreSQL. Each request is written down before it is sent, and its answer
@@ -6,7 +6,8 @@ after; each effect is told to a server outside; each change of a job's state is 
 fault is over the queue drains, all leave, and a checker holds the four against each other. That it would find what it
 looks for is the subject of `bench.controls`.
 
-`--seed S --storms 1` makes the storm of that seed again: the same faults, of the same lengths, at the same distances.
+`--seed S --storms 1` makes the storm of that seed again: the same faults, of the same lengths, at the same distances
+(`--gap` seconds on average, at most `--at-once` at a time).
 """
 
 import argparse
@@ -48,26 +49,55 @@ _TIMES = (
 )
 
 
+def asked() -> argparse.Namespace:
+    """The command line."""
+    return report.asked(
+        __doc__,
+        (1, 1),
+        seed=(1, 1),
+        storms=(6, 1),
+        seconds=(90.0, 3.0),
+        clients=(4, 1),
+        pause=(0.018, 0.05),
+        at_once=(4, 3),
+        gap=(0.2, 0.3),
+    )
+
+
+def plans(given: argparse.Namespace) -> list[Plan]:
+    """The storms that are asked for."""
+    return [
+        Plan(
+            given.seed + number,
+            given.seconds,
+            clients=given.clients,
+            pause=given.pause,
+            at_once=given.at_once,
+            gap=given.gap,
+            drain_seconds=300,
+        )
+        for number in range(given.storms)
+    ]
+
+
 def main() -> None:
     """Prints what came of each storm; ends with an error if any of them found anything."""
-    asked = report.asked(__doc__, (1, 1), seed=(1, 1), storms=(5, 1), seconds=(90.0, 3.0), clients=(4, 1))
-    found = report.Report("faults", asked)
-    outcomes = [_storm(asked, number, found) for number in range(asked.storms)]
+    given = asked()
+    found = report.Report("faults", given)
+    outcomes = [_storm(plan, found) for plan in plans(given)]
     _in_all(outcomes, found)
     found.finish()
     if problems := [problem for outcome in outcomes for problem in outcome.verdict.problems]:
         raise SystemExit("\n".join(problems))
 
 
-def _storm(asked: argparse.Namespace, number: int, found: report.Report) -> Outcome:
-    seed = asked.seed + number
-    plan = Plan(seed, asked.seconds, clients=asked.clients, pause=0.018, at_once=4, gap=0.2, drain_seconds=300)
+def _storm(plan: Plan, found: report.Report) -> Outcome:
     outcome = storm(plan, found.server)
     print(outcome.text, flush=True)
     facts = {"faults": len(outcome.injected), "kinds": len(outcome.kinds), "overlapping": outcome.overlapping}
     figures = outcome.verdict.figures
-    found.add({"seed": seed}, {**facts, **{name: figures[name] for name in _LOAD}}, "Storms")
-    found.add({"seed": seed}, {name: figures[name] for name in _TIMES}, "How soon after")
+    found.add({"seed": plan.seed}, {**facts, **{name: figures[name] for name in _LOAD}}, "Storms")
+    found.add({"seed": plan.seed}, {name: figures[name] for name in _TIMES}, "How soon after")
     return outcome
 
 
@@ -81,8 +111,9 @@ def _in_all(outcomes: list[Outcome], found: report.Report) -> None:
         found.add({"in all": name}, {"count": totals[name]}, "In all")
     for name, count in sorted(sum((outcome.kinds for outcome in outcomes), Counter()).items()):
         found.add({"fault": name.replace("_", " ")}, {"injected": count}, "Faults")
-    for cause, count in sorted(sum((outcome.verdict.duplicates for outcome in outcomes), Counter()).items()):
-        found.add({"an attempt had begun, and": cause}, {"effects repeated": count}, "What repeated effects")
+    for (cause, fault), count in sorted(sum((outcome.verdict.duplicates for outcome in outcomes), Counter()).items()):
+        case = {"an attempt had begun, and": cause, "by": fault.replace("_", " ")}
+        found.add(case, {"effects repeated": count}, "What repeated effects")
 
 
 if __name__ == "__main__":

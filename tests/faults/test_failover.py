@@ -46,6 +46,15 @@ def test_a_commit_that_no_standby_has_is_never_answered_as_accepted(service_and_
 
 
 @pytest.mark.long
+def test_work_waits_for_a_standby_that_is_away_and_goes_on_when_it_is_back(
+    service_and_pair: tuple[Service, Pair],
+) -> None:
+    figures = sound(failover.absent_standby(*service_and_pair, seconds=8), without=["exits"])
+    print(figures)
+    assert figures["unavailable"] > 0
+
+
+@pytest.mark.long
 def test_a_primary_that_becomes_read_only_is_left_by_everybody(service_and_pair: tuple[Service, Pair]) -> None:
     figures = sound(failover.switchover(*service_and_pair))
     print(figures)

@@ -30,3 +30,18 @@ def test_every_figure_of_a_single_fault_is_asked_of_one() -> None:
 
 def test_every_fault_says_what_it_looks_at() -> None:
     assert all("lost" in fault.never for name, fault in FAULTS.items() if "it loses" not in name)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("n <= 2", 2), ("n >= 95", 95.5), ("n > 0", 1)])
+def test_a_bound_holds_for_what_keeps_it(bound: str, value: float) -> None:
+    assert never.holds({"n": value}, bound)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("n <= 2", 2.01), ("n >= 95", 94.9), ("n > 0", 0)])
+def test_a_bound_does_not_hold_for_what_breaks_it(bound: str, value: float) -> None:
+    assert not never.holds({"n": value}, bound)
+
+
+def test_a_bound_on_a_figure_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        never.holds({"m": 1}, "n <= 2")

@@ -96,6 +96,10 @@ class Pool:
                 messages.append(line)
         return messages
 
+    def has_begun(self) -> bool:
+        """Its supervisor hears signals: it does from just before it starts its children."""
+        return self.said("in slot 1 started") > 0
+
     def page(self) -> str:
         """Its /metrics, as text."""
         with urllib.request.urlopen(self._metrics_url(), timeout=10) as answer:

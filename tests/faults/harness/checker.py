@@ -7,7 +7,7 @@ only where the server itself wrote it: the event table.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from faults.harness.causes import CAUSES, end_of
+from faults.harness.causes import CAUSES, brought_by, end_of
 from faults.harness.evidence import Evidence, Verdict
 from faults.harness.leases_checked import fences, http, sessions, takeovers
 from faults.harness.ledger import Entry
@@ -23,8 +23,6 @@ _LEGAL = {
     ("-done", "+ready"),
 }
 _ROUNDING_SECONDS = 1e-5
-# A server that comes back forgives every lease for as long as one lasts, and a slow machine is slow.
-_AFTERMATH_SECONDS = 10.0
 
 
 def check(evidence: Evidence) -> Verdict:
@@ -165,20 +163,12 @@ def _effects(evidence: Evidence, verdict: Verdict) -> None:
     unexplained = []
     for (job, fence), count in of_claim.items():
         if (ended := claims[job].get(fence)) not in (None, "settled by its holder"):
-            verdict.duplicates[str(ended)] += count
-            if ended == "unknown" or not _is_explained(evidence, job, began[job, fence]):
+            fault = brought_by(evidence, job, began[job, fence], str(ended))
+            verdict.duplicates[str(ended), str(fault)] += count
+            if fault is None:
                 unexplained.append(f"{job} under {fence}: {ended}")
     verdict.figures["duplicate effects"] = sum(verdict.duplicates.values())
     verdict.figures["without a cause"] = verdict.note("an effect whose repetition nothing explains", unexplained)
-
-
-def _is_explained(evidence: Evidence, job: str, began: float) -> bool:
-    """Whether a fault went on while its effect was there to be lost, or the job itself is one."""
-    until = next((event.at for event in evidence.events[job] if event.at > began and event.step == "-running"), began)
-    return job in evidence.deadly or any(
-        fault_began <= until and began <= fault_ended + _AFTERMATH_SECONDS
-        for _, fault_began, fault_ended in evidence.faults
-    )
 
 
 def _recovery(evidence: Evidence, verdict: Verdict) -> None:

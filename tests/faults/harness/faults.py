@@ -28,7 +28,6 @@ from faults.harness.faults_of_server import (
     vacuum_full,
 )
 from faults.harness.hits import Fault, hits_one_of
-from support.pool import Pool
 from support.processes import is_stopped, kill_all_at_once
 from support.waiting import until
 
@@ -97,7 +96,7 @@ def drain_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
     """TERM to the whole group, as a platform does, sometimes twice."""
     pool = cast.pool(name)
     # Before that it hears nothing, holds nothing, and dies of the signal.
-    heard = _has_begun(pool)
+    heard = pool.has_begun()
     for _ in range(chance.choice((1, 2))):
         pool.send_group(signal.SIGTERM)
         _rest(chance.uniform(0, 0.05))
@@ -110,7 +109,7 @@ def drain_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
 @hits_one_of("pool")
 def quit_pool(cast: Cast, name: str, _chance: random.Random) -> str | None:
     # Before that it is deaf to this one where whoever started it was, as what a shell runs in the background is.
-    if not _has_begun(cast.pool(name)):
+    if not cast.pool(name).has_begun():
         return None
     cast.pool(name).send(signal.SIGQUIT)
     cast.pool(name).ends(8)
@@ -129,17 +128,12 @@ def replace_workers(cast: Cast, name: str, _chance: random.Random) -> str | None
 @hits_one_of("pool")
 def more_and_fewer_workers(cast: Cast, name: str, chance: random.Random) -> str | None:
     # Before that these two would stop it like any program, and nobody would let it go on.
-    if not _has_begun(cast.pool(name)):
+    if not cast.pool(name).has_begun():
         return None
     cast.pool(name).send(signal.SIGTTIN)
     _rest(chance.uniform(0, 1))
     cast.pool(name).send(signal.SIGTTOU)
     return f"pool {name}"
-
-
-def _has_begun(pool: Pool) -> bool:
-    """Its supervisor hears signals: it does from just before it starts its children."""
-    return pool.said("in slot 1 started") > 0
 
 
 def _stop(pids: list[int], seconds: float) -> str | None:

@@ -1,5 +1,6 @@
 """Figures that are 0 whatever was done: none of them may be anything else, and none may go unlooked at."""
 
+import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ OWN = frozenset(
         "started_before_run_at",
         "stranded",
         "told_of_a_settle_that_is_not_there",
+        "uncounted_without_reason",
         "workers_taken_for_lost",
     }
 )
@@ -37,6 +39,8 @@ AS_EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "attempts_of_its_job": lambda figures: bool(figures["attempts_of_its_job"] == 1),
 }
 """Those of which another value than 0 is the right one."""
+
+_HOW = {"<=": operator.le, ">=": operator.ge, ">": operator.gt}
 
 
 def looked_at(figures: Mapping[str, Any], names: Collection[str]) -> set[str]:
@@ -52,6 +56,12 @@ def wrong(figures: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         if not right:
             found[name] = figures[name]
     return found
+
+
+def holds(figures: Mapping[str, Any], bound: str) -> bool:
+    """Whether a figure keeps a bound such as `seconds_most <= 2`. Raises KeyError if there is no such figure."""
+    name, how, limit = bound.split()
+    return bool(_HOW[how](figures[name], float(limit)))
 
 
 def checked(figures: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

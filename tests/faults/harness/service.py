@@ -35,7 +35,7 @@ class Service:
         environ = defects.environ(defect)
         self.web: Web = arena.web(**environ)
         settings |= {name.lower(): value for name, value in environ.items()}
-        self.pool: Pool = arena.pool(poll_interval_ms=200, **settings).ready()
+        self.pool: Pool = arena.pool(**settings).ready()
         self.web.ready()
         self.count_exits()
 

@@ -28,7 +28,7 @@ _SETTINGS = {
     "wal_recycle": "off",
     "max_wal_size": "1GB",
     "checkpoint_timeout": "1h",
-    "max_connections": 30,
+    "max_connections": 330,
 }
 _END_OURS = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
@@ -150,7 +150,7 @@ def _crowd(url: str) -> Iterator[list[Any]]:
             except psycopg2.OperationalError:
                 leave.wait(0.01)
 
-    threads = [threading.Thread(target=come) for _ in range(2)]
+    threads = [threading.Thread(target=come) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:

@@ -44,7 +44,7 @@ _LEFT = "select (select count(*) from windlass.ready) + (select count(*) from wi
 
 @dataclass
 class Plan:
-    """What a storm is made of: `python -m bench.faults --seed S` makes the same of the same seed."""
+    """What a storm is made of."""
 
     seed: int
     seconds: float
@@ -58,6 +58,13 @@ class Plan:
     defect: str = ""
     settings: str = ""
     drain_seconds: float = 60.0
+
+    @property
+    def command(self) -> str:
+        """Makes it again, of all faults and without a defect: the same ones, as long and as far apart."""
+        names = ("seed", "seconds", "clients", "pause", "at_once", "gap")
+        options = " ".join(f"--{name.replace('_', '-')} {getattr(self, name)}" for name in names)
+        return f"python -m bench.faults --storms 1 {options}"
 
 
 @dataclass
@@ -83,9 +90,13 @@ class Outcome:
         ]
         lines[0] += f" them overlapping, in {self.seconds:.0f} s"
         lines += [f"  {name}: {value:g}" for name, value in self.verdict.figures.items()]
-        lines += [f"  an effect repeated, {cause}: {count}" for cause, count in self.verdict.duplicates.items()]
+        lines += [
+            f"  an effect repeated, {cause}, by {fault}: {count}"
+            for (cause, fault), count in self.verdict.duplicates.items()
+        ]
         lines += [f"  PROBLEM {problem}" for problem in self.verdict.problems]
         if self.verdict.problems:
+            lines += [f"  again: {self.plan.command}"]
             lines += [
                 f"  {each.began:7.2f} s to {each.ended:7.2f} s: {each.name}, {each.whom}" for each in self.injected
             ]
