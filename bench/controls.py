@@ -18,7 +18,7 @@ from faults.harness.controls import CONTROLS, control
 
 def main() -> None:
     """Prints a line per control; ends with an error if one was not found."""
-    asked = report.asked(__doc__, (1, 1), seed=(1, 1), controls=(",".join(CONTROLS), "settle_first"))
+    asked = report.asked(__doc__, (1, 1), seed=(1, 1), controls=(",".join(CONTROLS), "notify_in_the_transaction"))
     found = report.Report("controls", asked)
     with database.server(asked.bin_dir) as server:
         found.server(server.url)

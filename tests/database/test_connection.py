@@ -198,7 +198,10 @@ def test_a_lock_is_not_waited_for_longer_than_a_statement_may_take(connection: C
 
 def test_an_idle_transaction_is_ended_by_the_server(connection: Connection, database_url: str) -> None:
     conn = connect(database_url, application_name="windlass idler", statement_timeout_ms=25)
-    gone = "select count(*) from pg_stat_activity where application_name = 'windlass idler'"
+    gone = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and application_name = 'windlass idler'"
+    )
 
     def idle() -> None:
         with conn.transaction():

@@ -20,6 +20,7 @@ from sql.embedded import EmbeddedServer
 
 # Within these nobody is let in any more, whichever process answers.
 EFFECTIVE_SECONDS = 5.0
+_SESSIONS = "select count(*) from pg_stat_activity where datname = current_database()"
 # A kept connection would ask the same worker again.
 ANEW = {"Connection": "close"}
 ADMIN = {"ADMIN_TOKEN": "the-admins-token"}
@@ -78,7 +79,7 @@ def test_who_waits_for_work_loses_the_right_to_it_like_everybody_else(
 
     waiting = threading.Thread(target=wait_for_work)
     waiting.start()
-    listening = "select count(*) from pg_stat_activity where application_name = 'windlass-web-listener'"
+    listening = _SESSIONS + " and application_name = 'windlass-web-listener'"
     until(lambda: connection.fetch_one(listening) == (1,), message="it waits")
     revoke(connection, token)
     revoked = time.monotonic()
@@ -143,7 +144,7 @@ def test_a_flood_of_unknown_tokens_asks_the_database_a_bounded_number_of_times_o
     assert set(statuses) == {401, 429}
     assert web.terminate() == 0
     # A session tells what it did at the latest when it ends.
-    sessions = "select count(*) from pg_stat_activity where application_name like 'windlass-web%'"
+    sessions = _SESSIONS + " and application_name like 'windlass-web%'"
     until(lambda: connection.fetch_one(sessions) == (0,))
     asked = until(lambda: (row := connection.fetch_one(scans)) is not None and row[0] - before[0])
     assert UNKNOWN_PER_MINUTE <= asked == statuses.count(401) < UNKNOWN_PER_MINUTE + processes * threads
@@ -162,7 +163,7 @@ def test_the_time_for_knowing_a_token_is_part_of_the_requests_own(
         answers.append((status(web, token), time.monotonic() - began))
 
     waits = (
-        "select count(*) from pg_stat_activity where application_name = 'windlass-web' and wait_event_type = 'Lock'"
+        f"{_SESSIONS} and application_name = 'windlass-web' and wait_event_type = 'Lock'"
         " and clock_timestamp() - query_start > %(seconds)s * interval '1 second'"
     )
     watcher, holder = open_another(), open_another()

@@ -15,6 +15,8 @@ from sql.embedded import EmbeddedServer
 from support import least_privilege
 
 _CONTAINER_IMAGE = "postgres:18-alpine"
+_IN_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 8 * 2**30
 
 
 def through_pgbouncer() -> bool:
@@ -44,8 +46,10 @@ def find_server() -> Server:
 
 
 def embedded(bin_dir: str | None = None) -> Server:
-    """A durable server of our own on an empty folder, removed at the end."""
-    folder = reachable_folder()
+    """A durable server of our own on an empty folder, removed at the end; in memory where there is room, since a
+    database for each test is 400 files: 230 ms on a disk, 20 ms there.
+    """
+    folder = reachable_folder(_IN_MEMORY if _room_in_memory() else None)
     server = EmbeddedServer(folder / "postgresql", bin_dir=bin_dir, smart_seconds=2)
     server.start()
 
@@ -64,9 +68,16 @@ def _verified(bin_dir: str | None) -> Server:
     return Server(url, "embedded, as the service's role and over verified TLS", ends.close)
 
 
-def reachable_folder() -> Path:
+def _room_in_memory() -> bool:
+    try:
+        return os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > _ROOM_BYTES
+    except OSError:
+        return False
+
+
+def reachable_folder(parent: Path | None = None) -> Path:
     """A fresh folder that other accounts can go through: root's servers run as somebody else. The caller removes it."""
-    folder = Path(tempfile.mkdtemp(prefix="windlass-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="windlass-tests-", dir=parent))
     folder.chmod(0o711)
     return folder
 

@@ -123,13 +123,20 @@ class Web:
     def end(self) -> None:
         """Whatever the test did, nothing of it runs on."""
         # gunicorn keeps open connections for 2 s more, for a request that may be on its way.
-        self._pool.clear()
+        hang_up(self._pool)
         if self.process.poll() is None:
             try:
                 self.terminate(10)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait(10)
+
+
+def hang_up(pool: urllib3.PoolManager) -> None:
+    """Closes what is idle now; by itself that is left to the garbage collector."""
+    for key in pool.pools.keys():  # noqa: SIM118 - it cannot be iterated
+        pool.pools[key].close()
+    pool.clear()
 
 
 @contextmanager

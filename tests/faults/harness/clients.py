@@ -14,6 +14,7 @@ import psycopg2
 import urllib3
 from faults.harness import history, never
 from support.waiting import until
+from support.web import hang_up
 
 from sql import checks, jobs
 from sql.connection import Connection, connect
@@ -91,7 +92,7 @@ class Http(Client):
                 break
 
     def close(self) -> None:
-        self._http.clear()
+        hang_up(self._http)
 
     def _answered(self, headers: dict[str, str]) -> bool:
         body = self._job if self._size == 1 else {"jobs": [self._job] * self._size}
