@@ -35,6 +35,7 @@ from faults.harness import (
     links,
     never,
     outside,
+    pooler,
     power,
     restarts,
     small_server,
@@ -116,6 +117,11 @@ def _on_small_disks(rounds: int, fault: Callable[[Service, small_server.Disks, i
     return Fault(rounds, run, _SERVICE)
 
 
+def _pooler(_: Databases, rounds: int, seed: int) -> Figures:
+    with in_reachable_folder() as folder, pooler.behind_a_pooler(folder) as (service, bouncer):
+        return pooler.ill(service, bouncer, rounds, seed)
+
+
 def _power(_: Databases, rounds: int, seed: int) -> Figures:
     with in_reachable_folder() as folder:
         return power.power_cuts(folder, rounds, seed)
@@ -177,6 +183,9 @@ FAULTS: dict[str, Fault] = {
     "all connections are taken": _on_small_disks(
         3, lambda service, _, rounds: small_server.connections(service, rounds)
     ).to("connections_taken >= 300", "unavailable > 0", "accepted_again_seconds_most <= 2"),
+    "PgBouncer killed, paused and reloaded": Fault(5, _pooler, _SERVICE).to(
+        "unavailable > 0", "accepted_again_seconds_most <= 2"
+    ),
     "the disk is full": _on_small_disks(3, small_server.data).to("unavailable > 0"),
     "the disk under the WAL is full": _on_small_disks(3, small_server.wal).to("unavailable > 0"),
     "the power goes": Fault(30, _power, _SERVICE),

@@ -33,6 +33,7 @@ _ZEROS = (
     "ended twice or illegally",
     "over-attempted",
     "started before run_at",
+    "claimed while paused",
     "started after the lease was lost",
     "stuck",
     "stranded after TERM",

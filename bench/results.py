@@ -37,6 +37,7 @@ ORDER = (
     "controls",
     "each_fault",
     "every_message",
+    "model",
     "kills",
 )
 _HEAD = """\
@@ -50,7 +51,7 @@ invariants' checker looked at every job of its database, and found nothing, or t
 """
 
 # These have a page of their own.
-FAULTS = ("faults", "controls", "each_fault", "every_message", "kills")
+FAULTS = ("faults", "controls", "each_fault", "every_message", "model", "kills")
 _FAULTS_HEAD = """\
 # Faults
 

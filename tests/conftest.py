@@ -32,8 +32,10 @@ def server_url(pytestconfig: pytest.Config) -> str:
 def databases(server_url: str, pytestconfig: pytest.Config) -> Iterator[Databases]:
     """Makes databases on the server of this run."""
     with contextlib.ExitStack() as pooler:
-        through = pooler.enter_context(pgbouncer.pooled_server(server_url)) if through_pgbouncer() else None
-        made = Databases(server_url, through)
+        made = Databases(server_url)
+        if through_pgbouncer():
+            bouncer = pooler.enter_context(pgbouncer.PgBouncer(server_url, all_databases=True))
+            made = Databases(server_url, bouncer.url)
         if least_privilege.asked_for():
             as_role = partial(least_privilege.as_role, server_url)
             made = Databases(server_url, as_role(least_privilege.SERVICE), as_role(least_privilege.OWNER))

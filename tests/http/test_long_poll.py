@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import urllib3
-from support.pgbouncer import pgbouncer
+from support.pgbouncer import PgBouncer
 from support.tables import put_one
 from support.waiting import until
 from support.web import Web
@@ -235,8 +235,8 @@ def test_a_paused_queue_ends_no_wait(
 @pytest.mark.needs_pgbouncer
 @pytest.mark.parametrize("mode", ["transaction", "session"])
 def test_behind_a_pooler_a_job_still_ends_the_wait(start_web: Callable[..., Web], database_url: str, mode: str) -> None:
-    with pgbouncer(database_url, mode) as address:
-        through, direct = start_web(DATABASE_URL=address), start_web()
+    with PgBouncer(database_url, mode) as bouncer:
+        through, direct = start_web(DATABASE_URL=bouncer.url), start_web()
         for _ in range(3):
             waits = Waiting(through)
             until(lambda waits=waits: time.monotonic() - waits.began > 0.3)

@@ -2,7 +2,7 @@
 
 import pytest
 from support.effects import Effects
-from support.pgbouncer import pgbouncer
+from support.pgbouncer import PgBouncer
 from support.pool_fixtures import StartPool
 from support.tables import ended, put_one
 from support.waiting import until
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.needs_pgbouncer
 def test_behind_transaction_pooling_a_pool_polls_and_says_so(
     start_pool: StartPool, database_url: str, connection: Connection, effects: Effects
 ) -> None:
-    with pgbouncer(database_url, "transaction") as address:
-        pool = start_pool(database_url=address, poll_interval_ms=200)
+    with PgBouncer(database_url) as bouncer:
+        pool = start_pool(database_url=bouncer.url, poll_interval_ms=200)
         until(lambda: pool.said("polling only"), 20, "the steward says that it hears nothing")
         assert not pool.said("hears the hints")
         for _ in range(5):
@@ -29,8 +29,8 @@ def test_behind_transaction_pooling_a_pool_polls_and_says_so(
 def test_behind_session_pooling_a_pool_hears_the_hints(
     start_pool: StartPool, database_url: str, connection: Connection
 ) -> None:
-    with pgbouncer(database_url, "session") as address:
-        pool = start_pool(database_url=address, poll_interval_ms=60_000).ready()
+    with PgBouncer(database_url, "session") as bouncer:
+        pool = start_pool(database_url=bouncer.url, poll_interval_ms=60_000).ready()
         assert ended(connection, put_one(connection, "note")).status == "succeeded"
         assert not pool.said("polling only")
         assert pool.stop() == 0

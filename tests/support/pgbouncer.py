@@ -7,8 +7,6 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -64,61 +62,73 @@ LEFT_OUT = {
 }
 
 
-@contextmanager
-def pgbouncer(database_url: str, pool_mode: str) -> Iterator[str]:
-    """The address of a pooler in `pool_mode` in front of this database, as a key=value string."""
-    server = parse_dsn(database_url)
-    with _started(server, f"jobs = {make_dsn(**_entry(server, 'dbname'))}", pool_mode) as address:
-        yield make_dsn(**address, dbname="jobs")
+class PgBouncer:
+    """In front of one database of the server, called `jobs` then, or without a `database` in front of all of them."""
 
+    def __init__(self, server_url: str, pool_mode: str = "transaction", *, all_databases: bool = False) -> None:
+        server = parse_dsn(server_url)
+        names = ("host", "port", "user", "password", *([] if all_databases else ["dbname"]))
+        entry = make_dsn(**{name: server[name] for name in names if name in server})
+        self._folder, self._port = reachable_folder(), free_port()
+        self._user, self._host = server.get("user", "postgres"), server.get("host", "")
+        self._database = server["dbname"] if all_databases else "jobs"
+        (self._folder / "pgbouncer.ini").write_text(
+            f"[databases]\n{'*' if all_databases else self._database} = {entry}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self._port}\nunix_socket_dir =\nauth_type = any\n"
+            f"pool_mode = {pool_mode}\nmax_client_conn = 1000\ndefault_pool_size = 40\nserver_idle_timeout = 5\n"
+            f"admin_users = {self._user}\n"
+        )
 
-@contextmanager
-def pooled_server(server_url: str) -> Iterator[str]:
-    """The URL of a pooler in transaction mode in front of every database of this server."""
-    server = parse_dsn(server_url)
-    with _started(server, f"* = {make_dsn(**_entry(server))}", "transaction") as address:
-        yield f"postgresql://{address['user']}@{address['host']}:{address['port']}/{server['dbname']}"
+    @property
+    def url(self) -> str:
+        """Of the database behind it."""
+        return self._url_of(self._database)
 
+    def start(self) -> "PgBouncer":
+        """Until it lets a client in."""
+        command = [path_of("needs_pgbouncer"), self._folder / "pgbouncer.ini"]
+        if os.geteuid() == 0:
+            # It refuses to run as root, and the embedded server lets nobody in but its own account.
+            command[1:1] = ["-u", pwd.getpwuid(_owner(self._host)).pw_name]
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(lambda: self._process.poll() is not None or self._answers(), 10, "PgBouncer answers")
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        return self
 
-def _entry(server: dict[str, str], *more: str) -> dict[str, str]:
-    return {name: server[name] for name in ("host", "port", "user", "password", *more) if name in server}
+    def kill(self) -> None:
+        """With all its connections."""
+        self._process.kill()
+        self._process.wait(10)
 
+    def tell(self, command: str) -> None:
+        """One of its console: PAUSE, RESUME, RELOAD and so on."""
+        console = psycopg2.connect(self._url_of("pgbouncer"))
+        try:
+            console.autocommit = True
+            console.cursor().execute(command)
+        finally:
+            console.close()
 
-@contextmanager
-def _started(server: dict[str, str], entry: str, pool_mode: str) -> Iterator[dict[str, str]]:
-    folder, port = reachable_folder(), free_port()
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(
-        f"[databases]\n{entry}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        f"pool_mode = {pool_mode}\nmax_client_conn = 1000\ndefault_pool_size = 40\nserver_idle_timeout = 5\n"
-    )
-    command = [path_of("needs_pgbouncer"), configuration]
-    if os.geteuid() == 0:
-        # It refuses to run as root, and the embedded server lets nobody in but its own account.
-        command[1:1] = ["-u", pwd.getpwuid(_owner(server.get("host", ""))).pw_name]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    address = {"host": "127.0.0.1", "port": str(port), "user": server.get("user", "postgres")}
-    try:
-        until(lambda: process.poll() is not None or _answers(address, entry), 10, "PgBouncer answers")
-        assert process.poll() is None, (folder / "log").read_text()
-        yield address
-    finally:
-        process.terminate()
-        process.wait(10)
-        shutil.rmtree(folder)
+    def __enter__(self) -> "PgBouncer":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        shutil.rmtree(self._folder)
+
+    def _url_of(self, database: str) -> str:
+        return f"postgresql://{self._user}@127.0.0.1:{self._port}/{database}"
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self.url).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
 
 
 def _owner(socket_folder: str) -> int:
     folder = Path(socket_folder)
     return folder.stat().st_uid if folder.is_absolute() else pwd.getpwnam("nobody").pw_uid
-
-
-def _answers(address: dict[str, str], entry: str) -> bool:
-    database = "postgres" if entry.startswith("*") else entry.split(" ", 1)[0]
-    try:
-        psycopg2.connect(**address, dbname=database).close()
-    except psycopg2.OperationalError:
-        return False
-    return True

@@ -23,12 +23,14 @@ _LEGAL = {
     ("-done", "+ready"),
 }
 _ROUNDING_SECONDS = 1e-5
+# A pause is noted in its transaction, and seen by others once that is committed.
+_COMMIT_SECONDS = 0.2
 
 
 def check(evidence: Evidence) -> Verdict:
     """Every invariant that can be seen from outside the processes."""
     verdict = Verdict()
-    for look in (_ledger_and_rows, _paths, fences, _attempts, _effects, takeovers, sessions, http, _recovery):
+    for look in (_ledger_and_rows, _paths, fences, _attempts, _pauses, _effects, takeovers, sessions, http, _recovery):
         look(evidence, verdict)
     return verdict
 
@@ -93,7 +95,7 @@ def _paths(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _kinds(evidence: Evidence) -> dict[str, str]:
-    return {job: entry.kind for entry in evidence.ledger.values() for job in entry.answers}
+    return {job: evidence.ledger[n].kind for job, n, *_ in evidence.rows if n in evidence.ledger}
 
 
 def _is_legal(steps: Sequence[str]) -> bool:
@@ -138,6 +140,18 @@ def _attempts(evidence: Evidence, verdict: Verdict) -> None:
     verdict.figures["over-attempted"] = verdict.note("more attempts than it may have", over)
     verdict.note("an attempt miscounted", miscounted)
     verdict.figures["started before run_at"] = verdict.note("claimed before its time", dict.fromkeys(early))
+
+
+def _pauses(evidence: Evidence, verdict: Verdict) -> None:
+    """10: while its queue is paused nothing is claimed."""
+    claims = [(job, event) for job, events in evidence.events.items() for event in events if event.step == "+running"]
+    claimed = [
+        f"{job} under {event.fence}, {event.began - since:.3f} s after"
+        for job, event in claims
+        for since, until in evidence.pauses
+        if since + _COMMIT_SECONDS < event.began and event.at < until
+    ]
+    verdict.figures["claimed while paused"] = verdict.note("claimed from a paused queue", claimed)
 
 
 def _effects(evidence: Evidence, verdict: Verdict) -> None:

@@ -188,6 +188,12 @@ DEFECTS: dict[str, Defect] = {
             ("leases", "fail"): (("when s.permanent or s.attempts >= j.max_attempts then", "when s.permanent then"),)
         },
     ),
+    "claim_while_paused": Defect(
+        "a claim does not look whether its queue is paused",
+        "claimed from a paused queue",
+        ("pause_queue",),
+        functions={"claim": (("q.paused_at is not null", "false"),)},
+    ),
     "answer_before_commit": Defect(
         "the client is answered, then the transaction is lost",
         "accepted, and not there",

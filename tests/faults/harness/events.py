@@ -37,11 +37,27 @@ when (
 create trigger note_rewriting after update on windlass.ready for each row
 when ((old.id, old.last_fence, old.attempts) is distinct from (new.id, new.last_fence, new.attempts))
 execute function public.note_event();
+create table public.pauses (
+    n bigint generated always as identity,
+    at timestamptz not null default clock_timestamp(), queue text not null, paused boolean not null
+);
+create function public.note_pause() returns trigger language plpgsql as $$
+begin
+    insert into public.pauses (queue, paused) values (new.name, new.paused_at is not null);
+    return null;
+end $$;
+create trigger note_pause after insert or update on windlass.queues for each row execute function public.note_pause();
 """
 _READ = """
 select job::text, state, entered, fence, attempts, worker_id, status, extract(epoch from at)::float8,
     extract(epoch from began)::float8, extract(epoch from run_at)::float8, session
 from public.events
+order by n
+"""
+_READ_PAUSES = """
+select extract(epoch from at)::float8, paused
+from public.pauses
+where queue = %(queue)s
 order by n
 """
 
@@ -73,6 +89,19 @@ class Event(NamedTuple):
 def record(conn: Connection) -> None:
     """From now on."""
     conn.execute(_MAKE)
+
+
+def pauses(conn: Connection, queue: str) -> list[tuple[float, float]]:
+    """From when to when it was paused, in seconds of the database's clock."""
+    spans: list[tuple[float, float]] = []
+    since: float | None = None
+    for at, paused in conn.fetch_all(_READ_PAUSES, queue=queue):
+        if paused and since is None:
+            since = at
+        elif not paused and since is not None:
+            spans.append((since, at))
+            since = None
+    return spans
 
 
 def of_each_job(conn: Connection) -> dict[str, list[Event]]:

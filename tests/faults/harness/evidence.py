@@ -15,7 +15,8 @@ _SHOWN = 5
 @dataclass
 class Evidence:
     """All there is. `rows` are (id, n, key, max_attempts, status, attempts), `errors` (job, fence) → what was recorded
-    of a failed attempt, `faults` (name, began, ended) in seconds since 1970, `deadly` the jobs that kill their worker.
+    of a failed attempt, `faults` (name, began, ended) in seconds since 1970, `deadly` the jobs that kill their worker,
+    `pauses` from when to when the queue was paused.
     """
 
     ledger: Mapping[int, Entry]
@@ -27,6 +28,7 @@ class Evidence:
     errors: Mapping[tuple[str, int], str]
     faults: Sequence[tuple[str, float, float]]
     deadly: Collection[str]
+    pauses: Sequence[tuple[float, float]]
     healed_at: float
     lease_seconds: float
 

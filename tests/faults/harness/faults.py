@@ -186,7 +186,7 @@ def pause_queue(cast: Cast, chance: random.Random) -> str | None:
     status = 0
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         status = cast.web.request("POST", "/v1/admin/queues/default/pause", {}, headers).status
-    _rest(chance.uniform(0.2, 1.5))
+    _rest(chance.uniform(0.5, 2.5))
     # Also when it was not told that it is paused: perhaps it is.
     resumed = 0
     give_up_at = time.monotonic() + 60

@@ -110,9 +110,11 @@ def verdict(
     effects: Iterable[Effect] | None = None,
     *,
     most_attempts: int | None = None,
+    pooled: bool = False,
 ) -> dict[str, Any]:
     """Figures over all jobs of `ids`, once nothing runs any more. `effects`: the starts of handlers; who has none gets
-    no figures about them. No job may have more attempts than it says itself, nor than `most_attempts`.
+    no figures about them. No job may have more attempts than it says itself, nor than `most_attempts`. `pooled`: behind
+    a pooler, where every session serves everybody.
     """
     events = read(connection)
     rows = connection.fetch_all(
@@ -129,7 +131,7 @@ def verdict(
         "unfinished": len(set(ids) & known - {row[0] for row in rows}),
         "ended_twice": sum(count > 1 for count in Counter(e.id for e in events if e.what == "ended").values()),
         "double_settled": sum(count > 1 for count in settles.values()),
-        "stale_settles": _stale_settles(events),
+        "stale_settles": _stale_settles(events, pooled or through_pgbouncer()),
         "over_attempted": sum(attempts > most for _, attempts, most in rows),
         **({} if effects is None else _of_effects(connection, events, effects)),
     }
@@ -163,18 +165,17 @@ def _of_effects(connection: Connection, events: Iterable[Event], effects: Iterab
     }
 
 
-def _stale_settles(events: Iterable[Event]) -> int:
+def _stale_settles(events: Iterable[Event], pooled: bool) -> int:
     """Ends written under a fence that was not the job's latest, or by a worker that had lost the job to another.
 
-    The sessions of web processes serve every holder: what those were answered is held against the tables instead. And
-    behind a pooler every session serves everybody.
+    The sessions of web processes serve every holder: what those were answered is held against the tables instead.
     """
     claims: dict[str, dict[int, int]] = defaultdict(dict)
     stale = 0
     for event in events:
         sessions = claims[event.id]
         if event.what == "claimed":
-            sessions[event.fence] = event.session if event.by_worker and not through_pgbouncer() else 0
+            sessions[event.fence] = event.session if event.by_worker and not pooled else 0
         elif event.what in ("ended", "back"):
             latest = max(sessions, default=0)
             lost_it = event.session in sessions.values() and event.session != sessions.get(latest)

@@ -21,10 +21,14 @@ class Service:
     """A web service and a pool of `support.fault_kinds`, of an arena on `server`. `defect` is one that is planted.
 
     others  how many jobs were enqueued that are in no client's ledger
+    pooled  it reaches the server through a pooler
     """
 
-    def __init__(self, arena: Arena, server: Cluster, defect: str = "", **settings: object) -> None:
+    def __init__(
+        self, arena: Arena, server: Cluster, defect: str = "", pooled: bool = False, **settings: object
+    ) -> None:
         self.server = server
+        self._pooled = pooled
         self.url = arena.url
         self.effects = arena.effects
         self.others = 0
@@ -76,7 +80,7 @@ class Service:
             ran = [effect.job for effect in effects if effect.what == "ran"]
             ids = {job_id for client in self._clients for job_id in client.accepted}
             return {
-                **(history.verdict(conn, ids, effects) if by_history else {}),
+                **(history.verdict(conn, ids, effects, pooled=self._pooled) if by_history else {}),
                 **ledger(conn, self._clients, self.others),
                 "ran_again": len(ran) - len(set(ran)),
                 "never_ran": len(done - set(ran)),

@@ -257,6 +257,7 @@ def _evidence(
             errors={(job, fence): error for job, fence, error in conn.fetch_all(_ERRORS)},
             faults=faults,
             deadly={job for (job,) in conn.fetch_all(_DEADLY)},
+            pauses=events.pauses(conn, "default"),
             healed_at=healed_at,
             lease_seconds=holder.LEASE_MS / 1000,
         )

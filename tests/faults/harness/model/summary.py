@@ -54,20 +54,23 @@ def planted(defect: Defect) -> Violation | None:
     return None
 
 
-def summary(conn: Connection, walks: int) -> dict[str, int | str]:
-    """What the model found, and how much of it was walked on the database of `conn`, with so many seeded walks of
-    either kind. Raises Violation, and AssertionError when the code differs from the model.
+def summary(conn: Connection, large: Instance, whole: Instance, walks: int) -> dict[str, int]:
+    """What the model found in all states of `large`, and how much was walked on the database of `conn`: every move of
+    `whole`, and so many seeded walks of either kind. Raises Violation, and AssertionError when the code differs from
+    the model or a defect is not found.
     """
-    large = Explorer(LARGE).run()
+    seen = Explorer(large).run()
     caught = [defect for defect, number in FOUND_BY.items() if _number(planted(defect)) == number]
-    walked = every_move(conn, WHOLE).statements
+    assert len(caught) == len(Defect), set(Defect).difference(caught)
+    walked = every_move(conn, whole).statements
     for instance in WALKED:
         walked += sum(walk(conn, instance, seed, WALK_STEPS).statements for seed in range(walks))
     return {
-        "states": large.states,
-        "transitions": large.moves,
-        "controls caught": f"{len(caught)}/{len(Defect)}",
-        "edges walked on PostgreSQL": walked,
+        "states": seen.states,
+        "transitions": seen.moves,
+        "defects planted": len(Defect),
+        "defects found by their invariant": len(caught),
+        "moves made by statements on PostgreSQL": walked,
     }
 
 
