@@ -1,6 +1,7 @@
 """What `windlass up` adds to the environment of its roles, and what it checks before it starts anything."""
 
 import os
+import random
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -13,6 +14,8 @@ from app.settings import AppSettings
 
 _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "[::]": "[::1]"}
 _METRICS_ADDRESS = "127.0.0.1:9091"
+# Until the demo runs nobody listens there, and from 32768 on Linux would give them to somebody's connections.
+_DEMO_PORTS = range(20_000, 32_768)
 # A grace for what is left when all the roles' own time is over.
 _DRAIN_SECONDS = 3.0
 
@@ -104,8 +107,10 @@ def _free_ports(*wanted: int | None) -> Iterator[int | None]:
     with ExitStack() as until_all_are_found:
         for port in wanted:
             probe = until_all_are_found.enter_context(socket.socket())
-            try:
-                probe.bind(("127.0.0.1", port or 0))
-            except OSError:
-                probe.bind(("127.0.0.1", 0))
+            for candidate in [*([port] if port else []), *random.SystemRandom().sample(_DEMO_PORTS, 50), 0]:
+                try:
+                    probe.bind(("127.0.0.1", candidate))
+                    break
+                except OSError:
+                    continue
             yield probe.getsockname()[1]

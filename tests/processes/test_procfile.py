@@ -4,12 +4,12 @@ honcho's TERM goes to the whole group, so every process of ours hears it and not
 """
 
 import signal
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import urllib3
+from support.ports import free_port
 from support.processes import ROOT
 from support.service import HeldWebhooks, Running, Surroundings
 from support.waiting import until
@@ -37,18 +37,6 @@ def surroundings(empty_database_url: str) -> Iterator[Surroundings]:
     del made.environ["API_BIND_ADDR"]
     yield made
     made.clear()
-
-
-def _two_free_ports() -> int:
-    """The first of two neighbours."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("", 0))
-            try:
-                second.bind(("", first.getsockname()[1] + 1))
-            except OSError:
-                continue
-            return int(first.getsockname()[1])
 
 
 def _enqueue(port: int, wanted: list[dict[str, Any]]) -> list[str]:
@@ -89,7 +77,7 @@ def test_release_then_two_of_each_run_jobs_and_term_strands_nothing(surroundings
 
     with HeldWebhooks() as webhooks:
         surroundings.environ["WEBHOOK_ALLOW_NETS"] = f"127.0.0.1/32:{webhooks.port}"
-        port = _two_free_ports()
+        port = free_port(in_a_row=2)
         platform = _honcho(surroundings, "-p", str(port), "-c", "web=2,worker=2", "web", "worker")
         until(lambda: platform.output.count("Booting worker") == 2, 60, "both webs serve")
         until(lambda: platform.output.count("registered as worker") == 4, 60, "both pools work")

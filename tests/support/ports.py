@@ -1,10 +1,27 @@
 """Ports for the servers of tests."""
 
+import random
 import socket
 
+# Linux gives outgoing connections those from 32768 on: one of these would now and then be taken before its server
+# starts. `windlass up` looks among those from 20000 on. Seeded as tests are, all processes of a run would ask alike.
+_PORTS = range(10_000, 19_990)
+_chance = random.SystemRandom()
 
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+
+def free_port(in_a_row: int = 1) -> int:
+    """A port that nobody listened on a moment ago; the first of so many neighbours."""
+    while True:
+        first = _chance.choice(_PORTS)
+        if all(_is_free(first + place) for place in range(in_a_row)):
+            return first
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
