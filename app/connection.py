@@ -9,7 +9,7 @@ from gunicorn.workers.gthread import TConn
 from app.partings import Partings
 
 
-class Connection(TConn):  # type: ignore[misc]
+class ClientConnection(TConn):  # type: ignore[misc]
     """gunicorn's, which is not waited for when it is closed.
 
     complete  all of the request in hand has come, so that another may follow it

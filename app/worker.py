@@ -21,7 +21,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from app import context
 from app.arrivals import Arrival, Bounds
-from app.connection import Connection
+from app.connection import ClientConnection
 from app.partings import NO_ROOM, TOO_MUCH_FRAMING, Partings
 
 # gunicorn's way, back to the main thread and from there to a thread of the pool, took 100 µs of an enqueue's 900. Who
@@ -97,7 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _STALLED)
-        conn = Connection(self.cfg, sock, client, listener.getsockname(), self.partings)
+        conn = ClientConnection(self.cfg, sock, client, listener.getsockname(), self.partings)
         conn.init()
         self.enqueue_req(conn)
 

@@ -111,9 +111,16 @@ class PgBouncer:
             console.close()
 
     def __enter__(self) -> "PgBouncer":
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self._end()
+            raise
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
         self._process.wait(10)
         shutil.rmtree(self._folder)

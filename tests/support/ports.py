@@ -1,11 +1,14 @@
 """Ports for the servers of tests."""
 
+import os
 import random
 import socket
 
 # Linux gives outgoing connections those from 32768 on: one of these would now and then be taken before its server
-# starts. `windlass up` looks among those from 20000 on. Seeded as tests are, all processes of a run would ask alike.
-_PORTS = range(10_000, 19_990)
+# starts. `windlass up` looks among those from 20000 on. Processes of one run keep to blocks of their own.
+_BLOCK = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+_PORTS = range(10_000 + 600 * _BLOCK, 10_590 + 600 * _BLOCK)
+# Tests are seeded, and two runs at once would ask alike.
 _chance = random.SystemRandom()
 
 

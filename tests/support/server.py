@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -51,7 +52,11 @@ def embedded(bin_dir: str | None = None) -> Server:
     """
     folder = reachable_folder(_IN_MEMORY if _room_in_memory() else None)
     server = EmbeddedServer(folder / "postgresql", bin_dir=bin_dir, smart_seconds=2)
-    server.start()
+    try:
+        server.start()
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
 
     def close() -> None:
         server.stop()
@@ -70,9 +75,11 @@ def _verified(bin_dir: str | None) -> Server:
 
 def _room_in_memory() -> bool:
     try:
-        return os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > _ROOM_BYTES
+        available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
+        free = min(shutil.disk_usage(_IN_MEMORY).free, int(available[1]) * 1024 if available else 0)
     except OSError:
         return False
+    return os.access(_IN_MEMORY, os.W_OK) and free > _ROOM_BYTES
 
 
 def reachable_folder(parent: Path | None = None) -> Path:

@@ -75,6 +75,8 @@ class Cast:
         self._logs.mkdir()
         self._started = 0
         self.exit_codes: list[int] = []
+        # When somebody was answered that the queue is paused.
+        self.paused_at: list[float] = []
         self.leaving_seconds: list[float] = []
         self.ended_by_themselves: list[str] = []
         # Whoever does something to one of these holds its lock: two faults of one program would only hide each other.

@@ -1,5 +1,6 @@
 """What ended a lease, as the database has it, and which fault brought that about."""
 
+import re
 from collections.abc import Callable
 
 from faults.harness.events import Event
@@ -13,48 +14,50 @@ CAUSES: dict[str, Callable[[str], bool]] = {
     "settled by its holder": lambda _: True,
 }
 
-_ENDS_PROCESSES = frozenset(
-    {
-        *("kill_worker", "kill_steward", "kill_supervisor", "kill_whole_pool", "drain_pool", "quit_pool"),
-        *("replace_workers", "more_and_fewer_workers"),
-    }
-)
-_STOPS_PROCESSES = frozenset({"stop_worker", "stop_steward", "stop_whole_pool", "busy_cores"})
-_TO_HOLDERS = frozenset({"kill_holder", "stop_holder", "kill_web", "kill_web_worker", "stop_web_worker", "busy_cores"})
+_DIED, _LOST, _RELEASED = "its worker died", "its worker was lost", "released by one told to leave"
+_KILLS = frozenset({"kill_worker", "kill_supervisor", "kill_whole_pool"})
+_LEAVES = frozenset({"drain_pool", "quit_pool", "replace_workers", "more_and_fewer_workers", "kill_supervisor"})
+_STOPS = frozenset({"stop_worker", "stop_steward", "kill_steward", "stop_whole_pool", "busy_cores"})
 _TO_SESSIONS = frozenset(
     {
         *("terminate_backend", "terminate_all_backends", "cancel_statements", "kill_backend", "restart_server"),
         *("cut_links", "slow_links", "freeze_links", "fill_connections", "lock_table", "vacuum_full"),
     }
 )
+# Whose lease expires by itself leases over HTTP, and those tell nobody what they did.
 BROUGHT_BY = {
-    "its worker died": _ENDS_PROCESSES,
-    "its worker was lost": _ENDS_PROCESSES | _STOPS_PROCESSES | _TO_SESSIONS,
-    "its lease expired": _TO_HOLDERS | _TO_SESSIONS,
-    "released by one told to leave": _ENDS_PROCESSES | _STOPS_PROCESSES | _TO_HOLDERS | _TO_SESSIONS,
+    _DIED: _KILLS | _LEAVES,
+    _LOST: _KILLS | _LEAVES | _STOPS | _TO_SESSIONS,
+    _RELEASED: _LEAVES,
 }
-"""Which faults can end a lease so."""
+"""Which faults can end a lease so under an effect."""
 DEADLY = "the job kills its worker"
-# A server that comes back forgives every lease for as long as one lasts, and a slow machine is slow.
-_AFTERMATH_SECONDS = 10.0
+SEVERAL = "one of several"
+# A pool's steward sees at once who died, or its next one does; a lost worker's lease has to end, which a server that
+# comes back puts off for as long again.
+_AFTERMATH_SECONDS = {_DIED: 3.0, _LOST: 10.0, _RELEASED: 3.0}
+_PID = re.compile(r"\((pid \d+)\)")
 
 
-def brought_by(evidence: Evidence, job: str, began: float, cause: str) -> str | None:
-    """The fault by which an effect of `began` was repeated: of those that can, and went on while it was there to be
-    lost, the one that began last. None if there was no such fault.
+def brought_by(evidence: Evidence, job: str, fence: int, began: float, cause: str) -> str | None:
+    """By which fault the effect of `began` was repeated; None if none can have done it.
+
+    Where several can, of those that went on while it was there to be lost, it is one of them.
     """
-    if job in evidence.deadly:
-        return DEADLY
+    if cause not in BROUGHT_BY:
+        return None
+    victim = _PID.search(evidence.errors.get((job, fence), ""))
+    if victim and any(fault.name == "kill_worker" and fault.whom == victim[1] for fault in evidence.faults):
+        return "kill_worker"
     until = next((event.at for event in evidence.events[job] if event.at > began and event.step == "-running"), began)
-    able = BROUGHT_BY.get(cause, frozenset())
-    return max(
-        (
-            (fault_began, name)
-            for name, fault_began, fault_ended in evidence.faults
-            if name in able and fault_began <= until and began <= fault_ended + _AFTERMATH_SECONDS
-        ),
-        default=(0.0, None),
-    )[1]
+    able = {
+        fault.name
+        for fault in evidence.faults
+        if fault.name in BROUGHT_BY[cause] and fault.began <= until and began <= fault.ended + _AFTERMATH_SECONDS[cause]
+    }
+    if job in evidence.deadly:
+        able = {DEADLY} if cause == _DIED else {*able, DEADLY}
+    return able.pop() if len(able) == 1 else SEVERAL if able else None
 
 
 def end_of(evidence: Evidence, job: str, fence: int, after: Event | None) -> str:

@@ -23,8 +23,6 @@ _LEGAL = {
     ("-done", "+ready"),
 }
 _ROUNDING_SECONDS = 1e-5
-# A pause is noted in its transaction, and seen by others once that is committed.
-_COMMIT_SECONDS = 0.2
 
 
 def check(evidence: Evidence) -> Verdict:
@@ -149,8 +147,9 @@ def _pauses(evidence: Evidence, verdict: Verdict) -> None:
         f"{job} under {event.fence}, {event.began - since:.3f} s after"
         for job, event in claims
         for since, until in evidence.pauses
-        if since + _COMMIT_SECONDS < event.began and event.at < until
+        if since < event.began and event.at < until
     ]
+    verdict.figures["pauses"] = len(evidence.pauses)
     verdict.figures["claimed while paused"] = verdict.note("claimed from a paused queue", claimed)
 
 
@@ -177,7 +176,7 @@ def _effects(evidence: Evidence, verdict: Verdict) -> None:
     unexplained = []
     for (job, fence), count in of_claim.items():
         if (ended := claims[job].get(fence)) not in (None, "settled by its holder"):
-            fault = brought_by(evidence, job, began[job, fence], str(ended))
+            fault = brought_by(evidence, job, fence, began[job, fence], str(ended))
             verdict.duplicates[str(ended), str(fault)] += count
             if fault is None:
                 unexplained.append(f"{job} under {fence}: {ended}")

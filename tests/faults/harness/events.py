@@ -1,5 +1,6 @@
 """Every change of a job's state, written by the server itself into a table beside the schema, whoever caused it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sql.connection import Connection
@@ -91,15 +92,18 @@ def record(conn: Connection) -> None:
     conn.execute(_MAKE)
 
 
-def pauses(conn: Connection, queue: str) -> list[tuple[float, float]]:
-    """From when to when it was paused, in seconds of the database's clock."""
+def pauses(conn: Connection, queue: str, known_at: Sequence[float]) -> list[tuple[float, float]]:
+    """From when to when everybody could know that it was paused, in seconds of the database's clock, which is ours.
+
+    `known_at`: when somebody was answered that it is. It was noted before its transaction was over.
+    """
     spans: list[tuple[float, float]] = []
     since: float | None = None
-    for at, paused in conn.fetch_all(_READ_PAUSES, queue=queue):
+    for at, paused in [*conn.fetch_all(_READ_PAUSES, queue=queue), (float("inf"), False)]:
         if paused and since is None:
             since = at
         elif not paused and since is not None:
-            spans.append((since, at))
+            spans += [(known, at) for known in known_at if since <= known < at]
             since = None
     return spans
 

@@ -12,11 +12,21 @@ from faults.harness.sink import Effect
 _SHOWN = 5
 
 
+@dataclass(frozen=True)
+class Injected:
+    """One fault; seconds since the storm began, or since 1970. `whom` is empty if it hit nobody or did not end well."""
+
+    name: str
+    whom: str
+    began: float
+    ended: float
+
+
 @dataclass
 class Evidence:
     """All there is. `rows` are (id, n, key, max_attempts, status, attempts), `errors` (job, fence) → what was recorded
-    of a failed attempt, `faults` (name, began, ended) in seconds since 1970, `deadly` the jobs that kill their worker,
-    `pauses` from when to when the queue was paused.
+    of a failed attempt, `faults` all that was begun, in seconds since 1970, `deadly` the jobs that kill their worker,
+    `pauses` from when to when the queue was known to be paused.
     """
 
     ledger: Mapping[int, Entry]
@@ -26,7 +36,7 @@ class Evidence:
     said: Sequence[Said]
     rows: Sequence[tuple[str, int | None, str | None, int, str | None, int]]
     errors: Mapping[tuple[str, int], str]
-    faults: Sequence[tuple[str, float, float]]
+    faults: Sequence[Injected]
     deadly: Collection[str]
     pauses: Sequence[tuple[float, float]]
     healed_at: float

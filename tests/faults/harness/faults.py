@@ -137,15 +137,19 @@ def more_and_fewer_workers(cast: Cast, name: str, chance: random.Random) -> str 
 
 
 def _stop(pids: list[int], seconds: float) -> str | None:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    stopped = [pid for pid in pids if _tell(pid, signal.SIGSTOP)]
     _rest(seconds)
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            continue
-    return f"pids {pids} for {seconds:.1f} s" if pids else None
+    for pid in stopped:
+        _tell(pid, signal.SIGCONT)
+    return f"pids {stopped} for {seconds:.1f} s" if stopped else None
+
+
+def _tell(pid: int, what: signal.Signals) -> bool:
+    try:
+        os.kill(pid, what)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # -- the web, and workers over HTTP ------------------------------------------------------------------------------------
@@ -186,6 +190,8 @@ def pause_queue(cast: Cast, chance: random.Random) -> str | None:
     status = 0
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         status = cast.web.request("POST", "/v1/admin/queues/default/pause", {}, headers).status
+    if status == 204:
+        cast.paused_at.append(time.time())
     _rest(chance.uniform(0.5, 2.5))
     # Also when it was not told that it is paused: perhaps it is.
     resumed = 0

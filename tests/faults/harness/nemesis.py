@@ -10,24 +10,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import psycopg2
 from faults.harness.cast import Cast
+from faults.harness.evidence import Injected
 from faults.harness.faults import FAULTS
 from faults.harness.hits import Fault
 
 from sql.embedded.errors import EmbeddedFailure
-
-
-@dataclass(frozen=True)
-class Injected:
-    """One fault; seconds since the storm began."""
-
-    name: str
-    whom: str
-    began: float
-    ended: float
 
 
 class Nemesis:
@@ -43,6 +34,7 @@ class Nemesis:
         self._began = time.monotonic()
         self._number = 0
         self.injected: list[Injected] = []
+        self.begun: list[Injected] = []
         self.errors: list[str] = []
 
     def rage(self, seconds: float) -> None:
@@ -73,13 +65,16 @@ class Nemesis:
             self.errors.append(f"{name}, begun at {began:.2f} s: {type(error).__name__}: {error}")
         finally:
             self._free.release()
+        fault = Injected(name, whom or "", began, time.monotonic() - self._began)
+        # What did not come to its end may have done harm all the same.
+        self.begun.append(fault)
         if whom:
-            self.injected.append(Injected(name, whom, began, time.monotonic() - self._began))
+            self.injected.append(fault)
 
-    def spans(self) -> list[tuple[str, float, float]]:
-        """What went on from when to when, in seconds since 1970."""
+    def spans(self) -> list[Injected]:
+        """What was begun from when to when, in seconds since 1970."""
         epoch = time.time() - time.monotonic() + self._began
-        return [(each.name, epoch + each.began, epoch + each.ended) for each in self.injected]
+        return [replace(each, began=epoch + each.began, ended=epoch + each.ended) for each in self.begun]
 
     def counts(self) -> Counter[str]:
         """How many of each."""

@@ -70,9 +70,9 @@ def storm(
     terminated = 0
     with service.load() as clients:
         accept_more(clients, 100)
-        for _ in range(rounds):
+        for number in range(rounds):
             rates["calm"].append(rate(service.server, seconds))
-            with _terminating(service.server, per_second, seed) as ended:
+            with _terminating(service.server, per_second, f"{seed} {number}") as ended:
                 rates["storm"].append(rate(service.server, seconds))
             terminated += len(ended)
     calm, under = (statistics.median(rates[how]) for how in ("calm", "storm"))
@@ -136,7 +136,7 @@ def _ended(conn: Connection) -> int:
 
 
 @contextmanager
-def _terminating(server: Cluster, per_second: float, seed: int) -> Iterator[list[int]]:
+def _terminating(server: Cluster, per_second: float, seed: str) -> Iterator[list[int]]:
     """Ends a session of the service or its clients every so often; yields those it has ended so far."""
     ended: list[int] = []
     leave = threading.Event()

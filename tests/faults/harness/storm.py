@@ -12,12 +12,12 @@ import urllib3
 from faults.harness import events, holder
 from faults.harness.cast import CANARIES, Cast
 from faults.harness.checker import check
-from faults.harness.evidence import Evidence, Verdict
+from faults.harness.evidence import Evidence, Injected, Verdict
 from faults.harness.faults import FAULTS
 from faults.harness.hits import Fault
 from faults.harness.ledger import Ledger
 from faults.harness.load import Client
-from faults.harness.nemesis import Injected, Nemesis
+from faults.harness.nemesis import Nemesis
 from faults.harness.sink import Sink
 from prometheus_client.parser import text_string_to_metric_families
 from support.database import open_connection
@@ -96,7 +96,7 @@ class Outcome:
         ]
         lines += [f"  PROBLEM {problem}" for problem in self.verdict.problems]
         if self.verdict.problems:
-            lines += [f"  again: {self.plan.command}"]
+            lines += [f"  again: {self.plan.command}"] if not self.plan.defect else []
             lines += [
                 f"  {each.began:7.2f} s to {each.ended:7.2f} s: {each.name}, {each.whom}" for each in self.injected
             ]
@@ -139,7 +139,8 @@ def _rage(plan: Plan, cast: Cast, sink: Sink, folder: Path) -> Outcome:
     _drain(cast, plan.drain_seconds, verdict)
     _look_from_outside(cast, verdict)
     _or_a_problem("left", cast.leave, verdict)
-    evidence = _evidence(cast, ledger, sink, healed_at, nemesis.spans())
+    leaving = Injected("drain_pool", "all", healed_at, time.time())
+    evidence = _evidence(cast, ledger, sink, healed_at, [*nemesis.spans(), leaving])
     found = check(evidence)
     found.problems += verdict.problems
     found.problems += nemesis.errors + [problem for client in clients for problem in client.problems]
@@ -241,9 +242,7 @@ def _no_canary(where: str, text: str, verdict: Verdict) -> None:
     ]
 
 
-def _evidence(
-    cast: Cast, ledger: Ledger, sink: Sink, healed_at: float, faults: Sequence[tuple[str, float, float]]
-) -> Evidence:
+def _evidence(cast: Cast, ledger: Ledger, sink: Sink, healed_at: float, faults: Sequence[Injected]) -> Evidence:
     conn = open_connection(cast.url)
     try:
         entries, notes = ledger.read()
@@ -257,7 +256,7 @@ def _evidence(
             errors={(job, fence): error for job, fence, error in conn.fetch_all(_ERRORS)},
             faults=faults,
             deadly={job for (job,) in conn.fetch_all(_DEADLY)},
-            pauses=events.pauses(conn, "default"),
+            pauses=events.pauses(conn, "default", cast.paused_at),
             healed_at=healed_at,
             lease_seconds=holder.LEASE_MS / 1000,
         )
