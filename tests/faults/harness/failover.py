@@ -145,11 +145,11 @@ def silent_acknowledgements(
     """
     careless_accepted = careless_lost = cancelled = 0
     with service.load(pause=0.005) as clients:
-        for _ in range(rounds):
+        for number in range(rounds):
             accept_more(clients)
             careless = [Careless(pair.url, "careless", pause=0.005)]
             # Until the careless one has left too: it would wait for ever.
-            with _cancelling(pair.primary, random.Random(seed)) as so_far, enqueuing(careless):
+            with _cancelling(pair.primary, random.Random(f"{seed} {number}")) as so_far, enqueuing(careless):
                 accept_more(careless, 20)
                 pair.standby.kill()
                 let_pass(seconds)
