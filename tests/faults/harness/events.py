@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from faults.harness.sessions import THIS_SESSION
+
 from sql.connection import Connection
 
 _MAKE = """
@@ -11,7 +13,7 @@ create table public.events (
     at timestamptz not null default clock_timestamp(), began timestamptz not null default now(),
     job uuid not null, state text not null, entered boolean not null,
     fence bigint, attempts integer, worker_id bigint, status text, run_at timestamptz,
-    session integer not null default pg_backend_pid()
+    session text not null default public.this_session()
 );
 create function public.note_event() returns trigger language plpgsql as $$
 declare
@@ -79,7 +81,7 @@ class Event(NamedTuple):
     at: float
     began: float
     run_at: float
-    session: int
+    session: str
 
     @property
     def step(self) -> str:
@@ -89,6 +91,7 @@ class Event(NamedTuple):
 
 def record(conn: Connection) -> None:
     """From now on."""
+    conn.execute(THIS_SESSION)
     conn.execute(_MAKE)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from faults.harness import never
+from faults.harness.sessions import THIS_SESSION
 from support.effects import Effect
 from support.server import through_pgbouncer
 
@@ -24,7 +25,7 @@ create table public.history (
     fence bigint not null,
     worker_id bigint,
     status text,
-    session int not null default pg_backend_pid()
+    session text not null default public.this_session()
 );
 create function public.record_lease() returns trigger language plpgsql as $$
 begin
@@ -74,12 +75,13 @@ class Event(NamedTuple):
     id: str
     fence: int
     status: str | None
-    session: int
+    session: str
     by_worker: bool
 
 
 def record(connection: Connection) -> None:
     """From now on. Once a database, before the first claim."""
+    connection.execute(THIS_SESSION)
     connection.execute(_RECORD)
 
 
@@ -170,12 +172,12 @@ def _stale_settles(events: Iterable[Event], pooled: bool) -> int:
 
     The sessions of web processes serve every holder: what those were answered is held against the tables instead.
     """
-    claims: dict[str, dict[int, int]] = defaultdict(dict)
+    claims: dict[str, dict[int, str]] = defaultdict(dict)
     stale = 0
     for event in events:
         sessions = claims[event.id]
         if event.what == "claimed":
-            sessions[event.fence] = event.session if event.by_worker and not pooled else 0
+            sessions[event.fence] = event.session if event.by_worker and not pooled else ""
         elif event.what in ("ended", "back"):
             latest = max(sessions, default=0)
             lost_it = event.session in sessions.values() and event.session != sessions.get(latest)

@@ -25,21 +25,16 @@ def fences(evidence: Evidence, verdict: Verdict) -> None:
 
 def sessions(evidence: Evidence, verdict: Verdict) -> None:
     """4, as the server saw it: no lease was ended in the session of a holder that never had it."""
-    claimed: defaultdict[int, set[int | None]] = defaultdict(set)
-    for events in evidence.events.values():
-        for event in events:
-            if event.step == "+running":
-                claimed[event.session].add(event.worker_id)
-    strangers = [
-        f"{job} under {event.fence} of worker {event.worker_id}, by one of {claimed[event.session]}"
-        for job, events in evidence.events.items()
-        for event in events
-        if event.step == "-running"
-        # Stewards, and whoever has just connected again, have claimed nothing.
-        and claimed[event.session]
-        and event.worker_id not in claimed[event.session]
-        and not was_taken_back(evidence.errors.get((job, event.fence), ""))
-    ]
+    claimed: defaultdict[str, set[int | None]] = defaultdict(set)
+    strangers = []
+    for event in sorted((event for events in evidence.events.values() for event in events), key=lambda each: each.at):
+        if event.step == "+running":
+            claimed[event.session].add(event.worker_id)
+        # Stewards, and whoever has just connected again, have claimed nothing; nor as whom they will be known next.
+        holders = claimed[event.session]
+        lost = was_taken_back(evidence.errors.get((event.job, event.fence), ""))
+        if event.step == "-running" and holders and event.worker_id not in holders and not lost:
+            strangers.append(f"{event.job} under {event.fence} of worker {event.worker_id}, by one of {holders}")
     verdict.figures["ended by a stranger"] = verdict.note("a lease ended by somebody else", strangers)
 
 
