@@ -48,6 +48,7 @@ LEFT_OUT = {
     "http/test_long_poll.py::test_a_wait_keeps_its_one_connection": _SESSION,
     "http/test_long_poll.py::test_half_of_the_threads_may_wait_and_the_others_are_answered_at_once": _SESSION,
     "http/test_long_poll_hints.py::": _LISTEN,
+    "http/test_web_processes.py::test_no_connection_and_no_thread_is_made_before_the_fork": _SESSION,
     "processes/test_canaries.py::test_no_word_of_a_secret": _SESSION,
     "processes/test_pause.py::test_redrive_and_requeue_wake_an_idle_pool_long_before_it_polls": _LISTEN,
     "processes/test_pause.py::test_resume_wakes_an_idle_pool_long_before_it_polls": _LISTEN,
