@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from support import least_privilege
 from support.database import Databases, open_connection
 from support.server import Server
 from support.shop import ORDERS, orders_and_jobs
@@ -17,6 +18,8 @@ from sql import checks, jobs
 from sql.connection import Connection
 from sql.embedded.binaries import wheel_bin_dir
 from sql.errors import StorageError
+
+PSQL = (least_privilege.tls_bin_dir() if least_privilege.asked_for() else wheel_bin_dir()) / "psql"
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def shop(any_connection: Connection) -> Connection:
 
 def psql(url: str, commands: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [wheel_bin_dir() / "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", url],
+        [PSQL, "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", url],
         input=f"\\set ON_ERROR_STOP on\n{commands}",
         capture_output=True,
         text=True,

@@ -32,9 +32,13 @@ LEFT_OUT = {
     "database/test_constraints.py::test_what_": _OWNER,
     "database/test_overdue.py::": _PROXY,
     "faults/test_every_message.py::": _PROXY,
+    "faults/test_links.py::": _PROXY,
+    "faults/test_model.py::test_a_defect_planted_in_a_statement": _OWNER,
     "faults/test_pool_behind_a_proxy.py::": _PROXY,
+    "faults/test_proxy.py::": _PROXY,
     "http/test_long_poll.py::test_behind_a_pooler": _PROXY,
     "http/test_outage.py::test_a_database_that_freezes": _SOCKET,
+    "processes/test_bench_smoke.py::test_a_bench_works_and_keeps_what_it_found[every_message]": _PROXY,
     "processes/test_bench_smoke.py::test_a_pool_that_ends_by_itself": _OWNER,
     "processes/test_pool_pgbouncer.py::test_behind": _PROXY,
     "processes/test_token_command.py::": _OWNER,
@@ -54,13 +58,18 @@ def as_role(url: str, role: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{role}:{_PASSWORD}@{parts.netloc.rpartition('@')[2]}"))
 
 
+def tls_bin_dir() -> Path:
+    """Debian's programs: those of the wheel were built without TLS."""
+    return path_of("needs_postgres15").parent
+
+
 @contextmanager
 def verified_server(folder: Path, bin_dir: str | None) -> Iterator[str]:
     """The superuser's URL of a server that takes nobody in over TCP but with TLS; its roles are there.
 
-    Without `bin_dir` the programs are Debian's: those of the wheel were built without TLS.
+    `bin_dir`: other programs than `tls_bin_dir`.
     """
-    bin_dir = bin_dir or str(path_of("needs_postgres15").parent)
+    bin_dir = bin_dir or str(tls_bin_dir())
     server = EmbeddedServer(folder / "postgresql", bin_dir=bin_dir, tcp_port=free_port(), smart_seconds=2)
     server.start()
     try:
