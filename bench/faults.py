@@ -112,9 +112,20 @@ def _in_all(outcomes: list[Outcome], found: report.Report) -> None:
         found.add({"in all": name}, {"count": totals[name]}, "In all")
     for name, count in sorted(sum((outcome.kinds for outcome in outcomes), Counter()).items()):
         found.add({"fault": name.replace("_", " ")}, {"injected": count}, "Faults")
-    for (cause, fault), count in sorted(sum((outcome.verdict.duplicates for outcome in outcomes), Counter()).items()):
+    _repeated(sum((outcome.verdict.duplicates for outcome in outcomes), Counter()), found)
+
+
+def _repeated(duplicates: Counter[tuple[str, frozenset[str]]], found: report.Report) -> None:
+    """A row for each fault that can have repeated effects: alone, or among others that went on at the same time."""
+    alone: Counter[tuple[str, str]] = Counter()
+    among: Counter[tuple[str, str]] = Counter()
+    for (cause, faults), count in duplicates.items():
+        for fault in faults:
+            (alone if len(faults) == 1 else among)[cause, fault] += count
+    for cause, fault in sorted({*alone, *among}):
         case = {"an attempt had begun, and": cause, "by": fault.replace("_", " ")}
-        found.add(case, {"effects repeated": count}, "What repeated effects")
+        numbers = {"effects repeated": alone[cause, fault], "or by others": among[cause, fault]}
+        found.add(case, numbers, "What repeated effects")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from faults.harness.cast import LEASE_SECONDS
 from faults.harness.events import Event
 from faults.harness.evidence import Evidence
 
@@ -32,32 +33,27 @@ BROUGHT_BY = {
 }
 """Which faults can end a lease so under an effect."""
 DEADLY = "the job kills its worker"
-SEVERAL = "one of several"
 # A pool's steward sees at once who died, or its next one does; a lost worker's lease has to end, which a server that
 # comes back puts off for as long again.
 _AFTERMATH_SECONDS = {_DIED: 3.0, _LOST: 10.0, _RELEASED: 3.0}
 _PID = re.compile(r"\((pid \d+)\)")
 
 
-def brought_by(evidence: Evidence, job: str, fence: int, began: float, cause: str) -> str | None:
-    """By which fault the effect of `began` was repeated; None if none can have done it.
-
-    Where several can, of those that went on while it was there to be lost, it is one of them.
+def brought_by(evidence: Evidence, job: str, fence: int, began: float, cause: str) -> frozenset[str]:
+    """Which faults can have repeated the effect of `began`: of those that end a lease so, all that went on while it was
+    there to be lost, and not too long before the lease ended. The one whose pid the record names is alone.
     """
     if cause not in BROUGHT_BY:
-        return None
+        return frozenset()
     victim = _PID.search(evidence.errors.get((job, fence), ""))
     if victim and any(fault.name == "kill_worker" and fault.whom == victim[1] for fault in evidence.faults):
-        return "kill_worker"
+        return frozenset({"kill_worker"})
+    if job in evidence.deadly and cause == _DIED:
+        return frozenset({DEADLY})
     until = next((event.at for event in evidence.events[job] if event.at > began and event.step == "-running"), began)
-    able = {
-        fault.name
-        for fault in evidence.faults
-        if fault.name in BROUGHT_BY[cause] and fault.began <= until and began <= fault.ended + _AFTERMATH_SECONDS[cause]
-    }
-    if job in evidence.deadly:
-        able = {DEADLY} if cause == _DIED else {*able, DEADLY}
-    return able.pop() if len(able) == 1 else SEVERAL if able else None
+    over = max(began, until - LEASE_SECONDS) - _AFTERMATH_SECONDS[cause]
+    able = BROUGHT_BY[cause] & {each.name for each in evidence.faults if each.began <= until and each.ended >= over}
+    return able | {DEADLY} if able and job in evidence.deadly else able
 
 
 def end_of(evidence: Evidence, job: str, fence: int, after: Event | None) -> str:

@@ -176,9 +176,9 @@ def _effects(evidence: Evidence, verdict: Verdict) -> None:
     unexplained = []
     for (job, fence), count in of_claim.items():
         if (ended := claims[job].get(fence)) not in (None, "settled by its holder"):
-            fault = brought_by(evidence, job, fence, began[job, fence], str(ended))
-            verdict.duplicates[str(ended), str(fault)] += count
-            if fault is None:
+            faults = brought_by(evidence, job, fence, began[job, fence], str(ended))
+            verdict.duplicates[str(ended), faults] += count
+            if not faults:
                 unexplained.append(f"{job} under {fence}: {ended}")
     verdict.figures["duplicate effects"] = sum(verdict.duplicates.values())
     verdict.figures["without a cause"] = verdict.note("an effect whose repetition nothing explains", unexplained)

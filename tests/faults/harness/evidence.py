@@ -46,11 +46,11 @@ class Evidence:
 @dataclass
 class Verdict:
     """`figures` are for the report; no `problems` means that every invariant held. `duplicates` are repeated effects by
-    what ended the lease, and which fault brought that about.
+    what ended the lease, and which faults can have brought that about.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
-    duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    duplicates: Counter[tuple[str, frozenset[str]]] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
     def note(self, what: str, found: Iterable[str]) -> int:

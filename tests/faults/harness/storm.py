@@ -91,8 +91,8 @@ class Outcome:
         lines[0] += f" them overlapping, in {self.seconds:.0f} s"
         lines += [f"  {name}: {value:g}" for name, value in self.verdict.figures.items()]
         lines += [
-            f"  an effect repeated, {cause}, by {fault}: {count}"
-            for (cause, fault), count in self.verdict.duplicates.items()
+            f"  an effect repeated, {cause}, by {' or '.join(sorted(faults))}: {count}"
+            for (cause, faults), count in self.verdict.duplicates.items()
         ]
         lines += [f"  PROBLEM {problem}" for problem in self.verdict.problems]
         if self.verdict.problems:

@@ -1,0 +1,72 @@
+"""A repeated effect is laid to the faults that can have repeated it, and to no others."""
+
+import pytest
+from faults.harness.causes import DEADLY, brought_by
+from faults.harness.events import Event
+from faults.harness.evidence import Evidence, Injected
+
+DIED, LOST, RELEASED = "its worker died", "its worker was lost", "released by one told to leave"
+ERRORS = {
+    DIED: "worker 7 (pid 4711) killed by signal 9 while running this job",
+    LOST: "worker lost",
+}
+
+
+def faults_of(cause: str, *faults: Injected, deadly: bool = False, ended_at: float = 102.0) -> set[str]:
+    """Of an effect that began at 100, under a lease that ended at `ended_at`."""
+    steps = ((True, 99.9), (False, ended_at))
+    events = [Event("job", "running", entered, 1, 1, 7, None, at, at, 0.0, "s") for entered, at in steps]
+    evidence = Evidence(
+        ledger={},
+        redriven=[],
+        events={"job": events},
+        effects=[],
+        said=[],
+        rows=[],
+        errors={("job", 1): ERRORS[cause]} if cause in ERRORS else {},
+        faults=faults,
+        deadly={"job"} if deadly else set(),
+        pauses=[],
+        healed_at=0.0,
+        lease_seconds=0.5,
+    )
+    return set(brought_by(evidence, "job", 1, 100.0, cause))
+
+
+def fault(name: str, began: float, ended: float, whom: str = "somebody") -> Injected:
+    return Injected(name, whom, began, ended)
+
+
+def test_the_one_whose_pid_the_record_names_is_alone() -> None:
+    others = fault("kill_supervisor", 100.5, 101.0), fault("kill_worker", 101.5, 101.5, "pid 4712")
+    assert faults_of(DIED, *others, fault("kill_worker", 101.0, 101.0, "pid 4711")) == {"kill_worker"}
+    assert faults_of(DIED, *others) == {"kill_supervisor", "kill_worker"}
+
+
+def test_all_that_can_have_done_it_are_named_where_nobody_can_tell() -> None:
+    assert faults_of(LOST, fault("freeze_links", 100.5, 103.0), fault("stop_worker", 100.1, 104.0)) == {
+        "freeze_links",
+        "stop_worker",
+    }
+
+
+@pytest.mark.parametrize("cause", [DIED, LOST, RELEASED])
+@pytest.mark.parametrize("name", ["pause_queue", "hold_snapshot", "stop_holder", "kill_web_worker"])
+def test_what_cannot_have_done_it_explains_nothing(cause: str, name: str) -> None:
+    assert faults_of(cause, fault(name, 100.5, 101.5)) == set()
+
+
+@pytest.mark.parametrize(("began", "ended"), [(50.0, 60.0), (103.0, 104.0)])
+def test_what_went_on_at_another_time_explains_nothing(began: float, ended: float) -> None:
+    assert faults_of(LOST, fault("stop_worker", began, ended)) == set()
+    assert faults_of(DIED, fault("kill_supervisor", began, ended)) == set()
+
+
+def test_a_fault_long_over_when_the_lease_ended_explains_nothing() -> None:
+    assert faults_of(LOST, fault("stop_worker", 99.0, 100.1), ended_at=140.0) == set()
+
+
+def test_a_job_that_kills_its_worker_explains_that_it_died_and_nothing_else() -> None:
+    assert faults_of(DIED, deadly=True) == {DEADLY}
+    assert faults_of(LOST, deadly=True) == set()
+    assert faults_of("unknown", fault("kill_worker", 100.5, 101.5), deadly=True) == set()
