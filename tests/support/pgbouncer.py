@@ -64,13 +64,14 @@ LEFT_OUT = {
 
 
 class PgBouncer:
-    """In front of one database of the server, called `jobs` then, or without a `database` in front of all of them."""
+    """In front of one database of the server, which it calls `jobs`, or of all of them under their own names."""
 
     def __init__(self, server_url: str, pool_mode: str = "transaction", *, all_databases: bool = False) -> None:
         server = parse_dsn(server_url)
         names = ("host", "port", "user", "password", *([] if all_databases else ["dbname"]))
         entry = make_dsn(**{name: server[name] for name in names if name in server})
         self._folder, self._port = reachable_folder(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
         self._user, self._host = server.get("user", "postgres"), server.get("host", "")
         self._database = server["dbname"] if all_databases else "jobs"
         (self._folder / "pgbouncer.ini").write_text(
@@ -92,13 +93,14 @@ class PgBouncer:
             # It refuses to run as root, and the embedded server lets nobody in but its own account.
             command[1:1] = ["-u", pwd.getpwuid(_owner(self._host)).pw_name]
         with open(self._folder / "log", "ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(lambda: self._process.poll() is not None or self._answers(), 10, "PgBouncer answers")
-        assert self._process.poll() is None, (self._folder / "log").read_text()
+            process = self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(lambda: process.poll() is not None or self._answers(), 10, "PgBouncer answers")
+        assert process.poll() is None, (self._folder / "log").read_text()
         return self
 
     def kill(self) -> None:
         """With all its connections."""
+        assert self._process is not None
         self._process.kill()
         self._process.wait(10)
 
@@ -122,8 +124,9 @@ class PgBouncer:
         self._end()
 
     def _end(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
         shutil.rmtree(self._folder)
 
     def _url_of(self, database: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import urllib3
 
-from support.processes import alive
+from support.processes import ROOT, alive
 from support.service import Running, Surroundings
 from support.waiting import until
 
@@ -116,13 +116,12 @@ class Workshop:
             return False
 
 
-GATE = """\
+GATE = f"""\
+import sys
+sys.path.append({str(ROOT / "tests")!r})
+from support.waiting import until
 def gate(name):
-    give_up_at = time.monotonic() + 60
-    while not os.path.exists(name):
-        if time.monotonic() > give_up_at:
-            raise TimeoutError(f"nobody opened {name}")
-        time.sleep(0.02)
+    until(lambda: os.path.exists(name), 60, "somebody opens " + name)
 """
 # For a command that goes on until it is killed; the alarm ends what a failed test leaves behind.
 HANG = "signal.alarm(600); signal.pause()"
