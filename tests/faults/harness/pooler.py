@@ -2,16 +2,17 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from faults.harness.arena import Arena, let_pass
-from faults.harness.clients import accept_more, accepted_again
+from faults.harness.clients import AGAIN_SECONDS, Client, accept_more, accepted_again
 from faults.harness.cluster import Cluster
 from faults.harness.service import Service
 from support.pgbouncer import PgBouncer
+from support.waiting import until
 
 
 @contextmanager
@@ -34,7 +35,9 @@ def ill(service: Service, bouncer: PgBouncer, rounds: int, seed: int) -> dict[st
             accept_more(clients)
             let_pass(chance.uniform(0.0, 0.3))
             if number % 3 == 0:
+                told = _refusals(clients)
                 bouncer.kill()
+                until(lambda told=told: _refusals(clients) > told, AGAIN_SECONDS, "somebody is told of it")
                 bouncer.start()
             elif number % 3 == 1:
                 # It waits for what is under way, and keeps what comes.
@@ -51,3 +54,7 @@ def ill(service: Service, bouncer: PgBouncer, rounds: int, seed: int) -> dict[st
         "accepted_again_seconds_most": round(max(again), 3),
         **service.verdict(),
     }
+
+
+def _refusals(clients: Sequence[Client]) -> int:
+    return sum(client.unavailable for client in clients)
