@@ -37,6 +37,7 @@ ORDER = (
     "controls",
     "each_fault",
     "every_message",
+    "every_line",
     "model",
     "kills",
 )
@@ -51,7 +52,7 @@ invariants' checker looked at every job of its database, and found nothing, or t
 """
 
 # These have a page of their own.
-FAULTS = ("faults", "controls", "each_fault", "every_message", "model", "kills")
+FAULTS = ("faults", "controls", "each_fault", "every_message", "every_line", "model", "kills")
 _FAULTS_HEAD = """\
 # Faults
 

@@ -5,17 +5,13 @@ WINDLASS_TEST_DEFECT set (`planted/sitecustomize.py`). What it replaces must be 
 """
 
 import importlib
-import importlib.abc
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 
 from faults.harness import patches
+from faults.harness.imports import after_import
 from support.processes import ROOT
 
 from sql.connection import Connection
@@ -66,37 +62,8 @@ def into_process(name: str) -> None:
     for (module, statement), changes in dict(defect.statements).items():
         statements = importlib.import_module(f"sql.{module}")._SQL
         statements[statement] = Statement(statement, _changed(statements[statement], changes))
-    if defect.patch is not None and defect.module in sys.modules:
-        defect.patch()
-    elif defect.patch is not None:
-        sys.meta_path.insert(0, _AfterImport(defect.module, defect.patch))
-
-
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Calls `then` when `module` has been imported: not before, since what a module imports may be read from the
-    environment that the program has yet to set.
-    """
-
-    def __init__(self, module: str, then: Callable[[], None]) -> None:
-        self._module, self._then = module, then
-
-    def find_spec(self, name: str, _path: object, _target: object = None) -> ModuleSpec | None:
-        if name != self._module:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.loader is not None
-        execute = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            # The patches import it by its name.
-            sys.modules[name] = module
-            self._then()
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+    if defect.patch is not None:
+        after_import(defect.module, defect.patch)
 
 
 def _changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:

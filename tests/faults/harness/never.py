@@ -7,6 +7,7 @@ from typing import Any
 OWN = frozenset(
     {
         "attempts_beyond_one_a_kill",
+        "attempts_miscounted",
         "attempts_spent",
         "attempts_spent_on_give_backs",
         "exits_past_their_time",

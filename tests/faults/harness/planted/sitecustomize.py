@@ -1,4 +1,6 @@
-"""Every process of a storm begins with this, where it is on the path: it plants the defect, if one is named."""
+"""Every process of a storm begins with this, where it is on the path: it plants the defect, if one is named, and the
+failpoints.
+"""
 
 import os
 
@@ -6,3 +8,8 @@ if os.environ.get("WINDLASS_TEST_DEFECT"):
     from faults.harness.defects import VARIABLE, into_process
 
     into_process(os.environ[VARIABLE])
+
+if os.environ.get("WINDLASS_TEST_FAILPOINTS"):
+    from faults.harness import failpoints
+
+    failpoints.into_process(os.environ[failpoints.VARIABLE])
