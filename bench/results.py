@@ -40,6 +40,7 @@ ORDER = (
     "every_line",
     "model",
     "kills",
+    "attacks",
 )
 _HEAD = """\
 # Results
@@ -52,7 +53,7 @@ invariants' checker looked at every job of its database, and found nothing, or t
 """
 
 # These have a page of their own.
-FAULTS = ("faults", "controls", "each_fault", "every_message", "every_line", "model", "kills")
+FAULTS = ("faults", "controls", "each_fault", "every_message", "every_line", "model", "kills", "attacks")
 _FAULTS_HEAD = """\
 # Faults
 

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from support import least_privilege, pgbouncer, programs
 from support.database import Databases, open_connection
+from support.figures import publish
 from support.server import Server, embedded, find_server, through_pgbouncer
 
 from sql import checks
 from sql.connection import Connection
 from workerpool.kinds import registry
+
+__all__ = ["publish"]
 
 _SERVER = pytest.StashKey[Server]()
 _SERVER_LINE = pytest.StashKey[str]()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.figures import Publish
 from support.web import running_web
 
 # What a kind asks of its payload goes beyond JSON Schema (an address that parses, a host that is not ours), so not
@@ -15,7 +16,9 @@ _LEFT_OUT = "positive_data_acceptance"
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_service_keeps_to_its_own_openapi_document(tmp_path: Path, database_url: str, seed: int) -> None:
+def test_the_service_keeps_to_its_own_openapi_document(
+    tmp_path: Path, database_url: str, publish: Publish, seed: int
+) -> None:
     # With one thread nobody may wait for work, and the tester has no patience for those who do.
     with running_web(tmp_path, database_url, WEB_THREADS="1") as web:
         run = subprocess.run(
@@ -25,4 +28,6 @@ def test_the_service_keeps_to_its_own_openapi_document(tmp_path: Path, database_
             cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-        assert re.search(r"\b([1-9]\d+) generated, \1 passed", run.stdout), run.stdout[-2000:]
+        generated = re.search(r"\b([1-9]\d+) generated, \1 passed", run.stdout)
+        assert generated, run.stdout[-2000:]
+        publish(f"seed {seed}: {generated[1]} requests made from the document, all answered as it says, none 5xx")

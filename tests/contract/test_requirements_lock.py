@@ -6,6 +6,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from support.figures import Publish
 from support.processes import ROOT
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", re.MULTILINE)
@@ -37,11 +38,11 @@ def needed(requirement: Requirement, found: set[str]) -> None:
             needed(inner, found)
 
 
-def test_all_that_is_needed_is_pinned_by_hash_within_what_is_asked_for() -> None:
+def test_all_that_is_needed_is_pinned_by_hash_within_what_is_asked_for(publish: Publish) -> None:
     pins = pinned()
     found: set[str] = set()
     for requirement in asked_for():
         needed(requirement, found)
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
     assert found <= pins.keys()
-    print(f"requirements: {len(asked_for())} asked for, {len(pins)} pinned, each by hash")
+    publish(f"{len(asked_for())} packages asked for, {len(pins)} pinned, each by hash")

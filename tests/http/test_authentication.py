@@ -8,6 +8,7 @@ import flask
 import pytest
 from flask.testing import FlaskClient
 from support.access import UNKNOWN_JOB, asked_by, filled, operations, template
+from support.figures import Publish
 from support.http import EXTERNAL, check_error
 from support.token_holders import ends_in, made, mistyped, revoke
 
@@ -91,11 +92,12 @@ def good_for(token: str, settings: dict[str, Any]) -> Scopes | None:
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_route_lets_in_whom_it_should_and_nobody_else(
-    make_app: Callable[..., flask.Flask], of_the_table: dict[str, str], setting: str
+    make_app: Callable[..., flask.Flask], of_the_table: dict[str, str], publish: Publish, setting: str
 ) -> None:
     settings, guarded = SETTINGS[setting]
     app = make_app(**settings)
     client = app.test_client()
+    asked_for = 0
     for (method, path), asked in matrix(app, of_the_table["only admin"]).items():
         sort = "probe" if not asked else "admin" if asked == ADMIN else "client"
         for name, token in (TOKENS | of_the_table).items():
@@ -108,6 +110,8 @@ def test_every_route_lets_in_whom_it_should_and_nobody_else(
             got = status if status in (401, 403) else None
             assert got == refused, f"{method} {path} with {name}: {status}"
             assert status < 500
+            asked_for += 1
+    publish(f"{setting}: {asked_for} of {asked_for} answers right")
 
 
 def test_every_route_there_is_stands_in_the_matrix(make_app: Callable[..., flask.Flask]) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import flask
 import pytest
 from flask.testing import FlaskClient
+from support.figures import Publish
 from support.http import EXTERNAL, check_error, created, post
 from support.waiting import until
 from support.web import Web
@@ -159,7 +160,9 @@ def test_a_limit_of_less_than_there_are_processes_lets_jobs_in(
     until(lambda: post(client).status_code == 201, message="room again")
 
 
-def test_over_processes_the_limit_is_passed_by_little(start_web: Callable[..., Web], connection: Connection) -> None:
+def test_over_processes_the_limit_is_passed_by_little(
+    start_web: Callable[..., Web], connection: Connection, publish: Publish
+) -> None:
     limit, processes = 200, 2
     web = start_web(MAX_QUEUE_DEPTH=str(limit), WEB_CONCURRENCY=str(processes))
     answers: Counter[int] = Counter()
@@ -177,7 +180,7 @@ def test_over_processes_the_limit_is_passed_by_little(start_web: Callable[..., W
     # Each process may have refused for want of a new count, with room left.
     until(is_full, message="the limit is reached")
     waiting = count(connection, "ready")
-    print(f"queue depth: limit {limit}, {processes} processes, 600 enqueues by 16 clients: {waiting} stored")
+    publish(f"depth of a queue: limit {limit}, {processes} processes, 600 enqueues by 16 clients: {waiting} stored")
     assert set(answers) == {201, 503}
     assert answers[201] == waiting
     assert limit <= waiting < limit * (2 - 1 / processes) + processes

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from support.database import Databases
+from support.figures import Publish
 from support.waiting import until
 from support.web import Web, running_web
 
@@ -90,18 +91,18 @@ def health_seconds(web: Web, times: int) -> list[float]:
 
 
 @pytest.mark.parametrize("how", SLOW)
-def test_others_are_answered_at_once_whatever_slow_clients_do(web: Web, how: str) -> None:
+def test_others_are_answered_at_once_whatever_slow_clients_do(web: Web, publish: Publish, how: str) -> None:
     at_once, slowly = SLOW[how]
     count = 50 * THREADS
     with slow_clients(web, count, at_once, slowly):
         taken = health_seconds(web, 40)
     median, longest = statistics.median(taken), max(taken)
-    print(f"{count} slow clients, {how}: /health median {median * 1000:.1f} ms, longest {longest * 1000:.0f} ms")
+    publish(f"{count} slow clients, {how}: /health median {median * 1000:.1f} ms, longest {longest * 1000:.0f} ms")
     assert longest < 1.0
     assert '"ERROR"' not in web.log()
 
 
-def test_more_connections_than_there_may_be_keep_nobody_out(start_web: Callable[..., Web]) -> None:
+def test_more_connections_than_there_may_be_keep_nobody_out(start_web: Callable[..., Web], publish: Publish) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], 4096), before[1]))
     try:
@@ -109,7 +110,7 @@ def test_more_connections_than_there_may_be_keep_nobody_out(start_web: Callable[
         with slow_clients(web, 1000, b"", None) as idle:
             taken = health_seconds(web, 40)
             kept = sum(is_open(each) for each in idle)
-        print(f"1000 idle connections where 100 may be: /health longest {max(taken) * 1000:.0f} ms, {kept} kept")
+        publish(f"1,000 idle connections where 100 may be: /health longest {max(taken) * 1000:.0f} ms, {kept} kept")
         assert max(taken) < 1.0
         assert 80 <= kept <= 100
     finally:
@@ -147,7 +148,9 @@ def test_a_client_that_waits_for_100_is_told_to_go_on(web: Web) -> None:
         assert b"HTTP/1.1 201" in said
 
 
-def test_who_reads_no_answer_holds_a_thread_for_seconds_and_leaves_no_error(start_web: Callable[..., Web]) -> None:
+def test_who_reads_no_answer_holds_a_thread_for_seconds_and_leaves_no_error(
+    start_web: Callable[..., Web], publish: Publish
+) -> None:
     web = start_web(WEB_THREADS=str(THREADS))
     for _ in range(14):
         assert web.post_job(payload="x" * 1_000_000).status == 201
@@ -161,7 +164,7 @@ def test_who_reads_no_answer_holds_a_thread_for_seconds_and_leaves_no_error(star
         with socket.create_connection(("127.0.0.1", web.port), timeout=40) as another:
             another.sendall(HEALTH)
             assert another.recv(65536).startswith(b"HTTP/1.1 200")
-        print(f"{THREADS} clients read no answer: /health after {time.monotonic() - began:.1f} s")
+        publish(f"{THREADS} clients read no answer: /health after {time.monotonic() - began:.1f} s")
     assert '"ERROR"' not in web.log()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.database import Databases
+from support.figures import Publish
 from support.web import Web, running_web
 
 JOB = b'{"kind":"external","payload":1,"queue":"smuggled"}'
@@ -137,7 +138,7 @@ def test_two_requests_behind_one_another_are_two(web: Web) -> None:
     assert hidden_jobs(web) == 2
 
 
-def test_what_a_proxy_takes_for_one_request_is_never_two(web: Web) -> None:
+def test_what_a_proxy_takes_for_one_request_is_never_two(web: Web, publish: Publish) -> None:
     before = hidden_jobs(web)
     refused, one, two = [], [], []
     for name, sent in CASES.items():
@@ -145,9 +146,7 @@ def test_what_a_proxy_takes_for_one_request_is_never_two(web: Web) -> None:
         now = hidden_jobs(web)
         (two if now > before or len(statuses) > 1 else refused if statuses and statuses[0] >= 400 else one).append(name)
         before = now
-    print(
-        f"request smuggling: {len(CASES)} forms, {len(refused)} refused, {len(one)} taken for one, {len(two)} for two"
-    )
+    publish(f"{len(CASES)} forms: {len(refused)} refused, {len(one)} taken for one request, {len(two)} for two")
     assert not two, json.dumps(two, indent=1)
     assert len(refused) + len(one) == len(CASES)
     assert web.log().count("Traceback") == 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.database import open_connection
+from support.figures import Publish
 from support.processes import stopped
 from support.tables import put_one
 from support.token_holders import bearer, made, mistyped, revoke
@@ -41,7 +42,7 @@ def of_each_worker(web: Web, token: str) -> list[int]:
 
 
 def test_a_revoked_token_lets_nobody_in_after_5_seconds_in_any_process(
-    start_web: Callable[..., Web], connection: Connection
+    start_web: Callable[..., Web], connection: Connection, publish: Publish
 ) -> None:
     web = start_web(WEB_CONCURRENCY="3", WEB_THREADS="4", REQUIRE_TOKEN="1")
     token = made(connection, "read")
@@ -62,6 +63,7 @@ def test_a_revoked_token_lets_nobody_in_after_5_seconds_in_any_process(
     # The bound is on when the last one let in had asked; the machine may be slow to answer.
     until(refused_by_all, 30, "nobody is let in any more")
     assert of_each_worker(web, token) == [401] * 3
+    publish(f"a token revoked: the last who was let in had asked {latest - revoked:.1f} s later")
     assert latest - revoked < EFFECTIVE_SECONDS
 
 
@@ -94,7 +96,9 @@ def test_who_waits_for_work_loses_the_right_to_it_like_everybody_else(
     assert count(connection, "ready") == 1
 
 
-def test_a_rotation_under_load_fails_no_request(start_web: Callable[..., Web], connection: Connection) -> None:
+def test_a_rotation_under_load_fails_no_request(
+    start_web: Callable[..., Web], connection: Connection, publish: Publish
+) -> None:
     web = start_web(WEB_CONCURRENCY="2", WEB_THREADS="4", REQUIRE_TOKEN="1")
     old = made(connection, "enqueue", "read", name="shop")
     clients = 4
@@ -128,6 +132,7 @@ def test_a_rotation_under_load_fails_no_request(start_web: Callable[..., Web], c
         for thread in threads:
             thread.join()
     failed = [(token == old, answer) for seen in statuses for token, answer in seen if answer not in (200, 201)]
+    publish(f"a token replaced under load: {sum(map(len, statuses))} requests, {len(failed)} failed")
     assert failed == []
 
 

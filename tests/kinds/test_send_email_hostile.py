@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from support.figures import Publish
 from support.handlers import a_run
 from support.hostile_mail import payloads
 from support.raw_smtp import RawSmtp
@@ -78,7 +79,7 @@ def test_no_text_gets_into_the_header_block_even_past_the_schema() -> None:
     assert sent > 200
 
 
-def test_whoever_reads_line_ends_otherwise_sees_one_message_to_those_named_too() -> None:
+def test_whoever_reads_line_ends_otherwise_sees_one_message_to_those_named_too(publish: Publish) -> None:
     """Servers differ in what ends a line, a header or a message; each reading of the bytes must come to the same."""
     refused = sent = 0
     with RawSmtp() as sink:
@@ -99,7 +100,7 @@ def test_whoever_reads_line_ends_otherwise_sees_one_message_to_those_named_too()
                 assert session.recipients() == recipients(loaded), payload
                 assert session.messages() == 1, payload
                 assert session.header_names() <= HEADERS, payload
-    print(f"mail: {refused + sent} hostile inputs, {sent} sent as one message to those named, {refused} refused")
+    publish(f"{refused + sent} hostile mails: {sent} sent as one message to those named, {refused} refused")
     assert refused + sent == 1000
     assert refused > 200
     assert sent > 200

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.figures import Publish
 from support.processes import ROOT
 
 
 @pytest.mark.needs_network_namespace
 @pytest.mark.needs_iproute2
-def test_no_packet_leaves_for_a_forbidden_address_however_it_is_asked_for(tmp_path: Path) -> None:
+def test_no_packet_leaves_for_a_forbidden_address_however_it_is_asked_for(tmp_path: Path, publish: Publish) -> None:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(
         ["unshare", "--net", "--mount", sys.executable, "-m", "support.guard_trials", tmp_path],
@@ -22,8 +23,8 @@ def test_no_packet_leaves_for_a_forbidden_address_however_it_is_asked_for(tmp_pa
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     packets = sum(found["packets to forbidden"].values())
-    print(
-        f"address guard: bypassed {len(found['bypassed'])} of {found['trials']} trials, {packets} packets to forbidden"
+    publish(
+        f"bypassed {len(found['bypassed'])} of {found['trials']} trials, {packets} packets to forbidden"
         f" addresses ({found['packets to allowed']} to allowed ones, {found['questions']} questions to the name server)"
     )
     assert found["bypassed"] == []

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from support.canaries import Canaries
 from support.effects import VARIABLE, Effects
+from support.figures import Publish
 from support.pool_fixtures import StartPool
 from support.processes import ROOT
 from support.receiver import Exchange, Receiver
@@ -210,7 +211,7 @@ def receiver() -> Iterator[Receiver]:
 
 def test_no_word_of_a_secret_or_a_job_is_said_where_it_does_not_belong(
     canaries: Canaries, start_pool: StartPool, connection: Connection, database_url: str, server_url: str,
-    effects: Effects, mail_server: SmtpSink, receiver: Receiver, tmp_path: Path,
+    effects: Effects, mail_server: SmtpSink, receiver: Receiver, tmp_path: Path, publish: Publish,
 ) -> None:  # fmt: skip
     environ = {
         "API_TOKEN": canaries["api token"],
@@ -265,5 +266,5 @@ def test_no_word_of_a_secret_or_a_job_is_said_where_it_does_not_belong(
     found = {place: canaries.leaked(text) for place, text in said.items()}
     leaks = {place: slots for place, slots in found.items() if slots}
     sizes = ", ".join(f"{place} {len(text)} bytes" for place, text in said.items())
-    print(f"canaries: {len(canaries)} words, {service.asked} requests, searched {sizes}: {len(leaks)} leaks")
+    publish(f"{len(canaries)} words, {service.asked} requests, searched {sizes}: {len(leaks)} leaks")
     assert not leaks

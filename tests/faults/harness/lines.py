@@ -100,7 +100,7 @@ def _through(
     """The scene again and again until each point was taken; how many of them killed somebody."""
     failpoints.plant(points)
     _kill(victims)
-    until(lambda: failpoints.taken() == 1, 10)
+    until(failpoints.taken, 10, "the first point is taken")
     missed = 0
     while (taken := failpoints.taken()) <= len(points):
         for _ in range(_SCENES):
