@@ -1,8 +1,8 @@
-"""Does anything get past its bounds? `python -m bench.attacks --only "mails"`
+"""Does anything get past its bounds? `python -m bench.attacks`
 
 The suite's attacks, each against the product as it runs: tests by subject, how many of them there are, and the figures
-that they found. One that fails, or is left out for want of a program, ends the bench with an error. `--only` names some
-of the subjects.
+that they found. One that fails, or is left out for want of a program or a right, ends the bench with an error. `--only`
+names some of the subjects.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from bench import report
+from bench import database, report
 from bench.processes import ROOT
 
 ATTACKS: dict[str, tuple[str, ...]] = {
@@ -57,15 +57,16 @@ ATTACKS: dict[str, tuple[str, ...]] = {
 
 
 class Found(NamedTuple):
-    """`bad` are the tests that failed or were left out, `figures` what the others published."""
+    """How many tests there were, the names of those that failed, what was left out, and what was published."""
 
     tests: int
-    bad: Sequence[str]
+    failed: Sequence[str]
+    left_out: Sequence[str]
     figures: Sequence[str]
 
 
-def attacked(files: Sequence[str]) -> Found:
-    """Runs these files of tests."""
+def attacked(files: Sequence[str], server_url: str) -> Found:
+    """Runs these files of tests on that server."""
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder, "junit.xml")
         run = subprocess.run(
@@ -73,32 +74,36 @@ def attacked(files: Sequence[str]) -> Found:
             + [str(ROOT / "tests" / file) for file in files],
             cwd=ROOT,
             # It is no part of a run of the suite that may have started this bench.
-            env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TEST_"))},
+                "TEST_DATABASE_URL": server_url,
+            },
             capture_output=True,
             text=True,
             check=False,
         )
-        if not told.exists():
-            raise SystemExit(run.stdout + run.stderr)
-        cases = list(ElementTree.parse(told).iter("testcase"))
-    bad = [case.attrib["name"] for case in cases if {"failure", "error", "skipped"} & {child.tag for child in case}]
+        cases = list(ElementTree.parse(told).iter("testcase")) if told.exists() else []
+    if run.returncode not in (0, 1) or not cases:
+        raise SystemExit(run.stdout + run.stderr)
+    failed = [case.attrib["name"] for case in cases if {"failure", "error", "skipped"} & {child.tag for child in case}]
     said = [each.attrib["value"] for case in cases for each in case.iter("property") if each.attrib["name"] == "figure"]
-    return Found(len(cases), bad, sorted(said))
+    left_out = [line for line in run.stdout.splitlines() if line.startswith("left out: ")]
+    return Found(len(cases), failed, left_out, sorted(said))
 
 
 def main() -> None:
     """Prints a line per subject."""
     asked = report.asked(__doc__, (1, 1), only=("", "dependencies"))
+    subjects = asked.only.split(";") if asked.only else list(ATTACKS)
     found = report.Report("attacks", asked)
     bad = []
-    for subject, files in ATTACKS.items():
-        if asked.only and subject not in asked.only.split(";"):
-            continue
-        each = attacked(files)
-        bad += [f"{subject}: {name}" for name in each.bad]
-        found.add(
-            {"tried": subject, "figures": "; ".join(each.figures)}, {"tests": each.tests, "got past": len(each.bad)}
-        )
+    with database.server(asked.bin_dir) as server:
+        found.server(server.url)
+        for subject in subjects:
+            each = attacked(ATTACKS[subject], server.url)
+            bad += [f"{subject}: {name}" for name in (*each.failed, *each.left_out)]
+            case = {"tried": subject, "figures": "; ".join(each.figures)}
+            found.add(case, {"tests": each.tests, "failed": len(each.failed)})
     found.finish()
     if bad:
         raise SystemExit("\n".join(bad))

@@ -28,6 +28,6 @@ def test_the_service_keeps_to_its_own_openapi_document(
             cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-        generated = re.search(r"\b([1-9]\d+) generated, \1 passed", run.stdout)
-        assert generated, run.stdout[-2000:]
-        publish(f"seed {seed}: {generated[1]} requests made from the document, all answered as it says, none 5xx")
+        passed = re.search(r"\b([1-9]\d+) generated, \1 passed", run.stdout)
+        assert passed, run.stdout[-2000:]
+        publish(f"seed {seed}: {passed[0]}")

@@ -24,7 +24,7 @@ def test_a_fault_fails_on_what_only_it_has(name: str) -> None:
 
 
 def test_every_figure_of_a_single_fault_is_asked_of_one() -> None:
-    asked = lines.NEVER.union(*(fault.never for fault in FAULTS.values()))
+    asked = set().union(*(each.never for each in (*FAULTS.values(), *lines.SCENES.values())))
     assert asked == {*clients.NEVER, *history.NEVER, *never.OWN, *never.AS_EXPECTED}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from support.figures import Publish
 from support.http import EXTERNAL, check_error
 from support.work import claim, lease_of, new_job
 
@@ -45,7 +46,6 @@ def pages(client: FlaskClient, path: str) -> list[list[dict[str, Any]]]:
         found.append(body if isinstance(body, list) else body["jobs"])
         link = NEXT.fullmatch(response.headers.get("Link", ""))
         if link is None:
-            print(f"{path}: {len(found)} pages, the largest {largest / MEGABYTE:.1f} MiB")
             assert largest <= MOST + MEGABYTE + OVERHEAD
             return found
         path = link[1]
@@ -98,7 +98,7 @@ def test_one_job_larger_than_an_answer_is_still_told(client: FlaskClient, connec
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_bulk_that_finds_large_jobs_by_their_keys_tells_as_many_as_fit(
-    client: FlaskClient, connection: Connection, alike: bool
+    client: FlaskClient, connection: Connection, publish: Publish, alike: bool
 ) -> None:
     items = [{**EXTERNAL, "idempotency_key": "k" if alike else f"k{number}"} for number in range(20)]
     assert client.post("/jobs/bulk", json={"jobs": items}).status_code == 200
@@ -106,7 +106,7 @@ def test_a_bulk_that_finds_large_jobs_by_their_keys_tells_as_many_as_fit(
     result = f'"{"y" * MEGABYTE}"'
     leases.ack(connection, None, [(lease_of(job), result) for job in claimed])
     response = client.post("/jobs/bulk", json={"jobs": items})
-    print(f"a bulk of 20 found by key: {len(response.data) / MEGABYTE:.1f} MiB")
+    publish(f"a bulk that finds 20 MiB by its keys: {len(response.data) / MEGABYTE:.1f} MiB")
     assert len(response.data) <= MOST + MEGABYTE + OVERHEAD
     statuses = [each["status"] for each in response.get_json()["results"]]
     assert statuses.count(200) >= 15

@@ -60,12 +60,12 @@ def test_any_value_in_any_field_is_refused_or_reads_back(
         if response.status_code == 201 and field == "payload":
             expected[response.get_json()["id"]] = json.loads(value)
     stored = readable(client, connection)
-    publish(f"{field}: {len(VALUES)} values, {len(stored)} taken, 0 answered 5xx")
     for job in stored:
         if field == "payload":
             sent = expected[job["id"]]
             # jsonb writes a float out as the decimal it was sent as; read as a float it is the same.
             assert (float(job["payload"]) if isinstance(sent, float) else job["payload"]) == sent
+    publish(f"{field}: of {len(VALUES)} values {len(stored)} were taken and read back, the others refused")
 
 
 def test_any_value_may_be_a_name_a_list_or_deep_inside_a_payload(client: FlaskClient, connection: Connection) -> None:

@@ -8,9 +8,9 @@ Publish = Callable[[str], None]
 
 
 @pytest.fixture
-def publish(record_property: Callable[[str, object], None]) -> Publish:
+def publish(request: pytest.FixtureRequest) -> Publish:
     def said(figure: str) -> None:
         print(figure)
-        record_property("figure", figure)
+        request.node.user_properties.append(("figure", figure))
 
     return said

@@ -5,7 +5,7 @@ what holders of leases say over HTTP in a web process.
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import urllib3
@@ -16,6 +16,8 @@ from support.processes import alive
 from support.tables import ended, follow_ups, look, put_one
 from support.waiting import until
 from support.web import Web
+
+from sql.connection import Connection
 
 # What a worker does with a job: succeed, fail once and be retried, succeed together with a follow-up.
 JOBS: dict[str, dict[str, Any]] = {
@@ -61,14 +63,11 @@ def worker(arena: Arena, kind: str, rounds: int | None, seed: int) -> dict[str, 
             killed += not alive(victim)
     pool.ready()
     figures = history.verdict(connection, ids, arena.effects.all(), most_attempts=50)
-    wrong_follow_ups = sum(len(follow_ups(connection, job_id)) != 1 for job_id in ids) if kind == "follow" else 0
     return {
         "seed": seed,
-        "points": len(points),
-        "killed": killed,
-        "percent_killed": round(100 * killed / len(points), 1),
+        **of_points(len(points), killed),
         "slowest_end_after_kill_seconds": round(max(recoveries), 3),
-        "not_both_or_neither": wrong_follow_ups,
+        "not_both_or_neither": without_one_follow_up(connection, ids) if kind == "follow" else 0,
         **figures,
     }
 
@@ -106,9 +105,7 @@ def steward(arena: Arena, rounds: int | None, seed: int) -> dict[str, Any]:
     job = ended(connection, job_id)
     return {
         "seed": seed,
-        "points": len(points),
-        "killed": killed,
-        "percent_killed": round(100 * killed / len(points), 1),
+        **of_points(len(points), killed),
         "leases_lost": int(lost),
         "attempts_of_its_job": job.attempts,
         **history.verdict(connection, [job_id], arena.effects.all()),
@@ -149,13 +146,21 @@ def web(arena: Arena, rounds: int | None, seed: int) -> dict[str, Any]:
     keys = connection.fetch_one("select count(*), count(distinct idempotency_key) from windlass.jobs")
     return {
         "seed": seed,
-        "points": points,
-        "killed": killed,
-        "percent_killed": round(100 * killed / points, 1),
+        **of_points(points, killed),
         "unanswered": asked.unanswered,
         "jobs_and_keys": keys,
         **figures,
     }
+
+
+def of_points(points: int, killed: int) -> dict[str, Any]:
+    """How many there were, and at how many somebody died."""
+    return {"points": points, "killed": killed, "percent_killed": round(100 * killed / points, 1)}
+
+
+def without_one_follow_up(connection: Connection, ids: Iterable[str]) -> int:
+    """How many of the jobs left none, or more than one."""
+    return sum(len(follow_ups(connection, job_id)) != 1 for job_id in ids)
 
 
 def _calls(arena: Arena, service: Web, request: Callable[[], None]) -> list[tracing.Call]:

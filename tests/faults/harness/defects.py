@@ -5,20 +5,16 @@ WINDLASS_TEST_DEFECT set (`planted/sitecustomize.py`). What it replaces must be 
 """
 
 import importlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from faults.harness import patches
-from faults.harness.imports import after_import
-from support.processes import ROOT
+from faults.harness.imports import after_import, python_path
 
 from sql.connection import Connection
 from sql.statements import Statement
 
 VARIABLE = "WINDLASS_TEST_DEFECT"
-_PLANTED = Path(__file__).parent / "planted"
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,7 @@ class Defect:
 
 def environ(name: str) -> dict[str, str]:
     """Variables of a process that imports what tests have, and begins with the defect, if there is a name."""
-    path = [ROOT, ROOT / "tests", *([_PLANTED] if name else [])]
-    return {"PYTHONPATH": os.pathsep.join(map(str, path)), VARIABLE: name}
+    return {"PYTHONPATH": python_path(planted=bool(name)), VARIABLE: name}
 
 
 def into_database(name: str, conn: Connection) -> None:

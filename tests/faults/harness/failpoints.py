@@ -1,6 +1,6 @@
-"""Failpoints: every line of the product's code is one, and none of them is in it.
+"""Failpoints: every line of ours that a worker's or a steward's loop runs is one, and none of them is in the product.
 
-A pool that starts with their `environ()` traces its workers, or its stewards, from outside
+A pool that starts with their `environ()` traces the main threads of its workers, or of its stewards, from outside
 (`planted/sitecustomize.py`). As long as there are no points, who is traced writes down the lines that it runs.
 Afterwards each takes the next point there is, and dies by SIGKILL when it is about to run that line; one that finds
 none left works on untouched.
@@ -17,11 +17,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from faults.harness.imports import after_import
+from faults.harness.imports import after_import, python_path
 from support.processes import ROOT
 
 VARIABLE = "WINDLASS_TEST_FAILPOINTS"
-_PLANTED = Path(__file__).parent / "planted"
 _TRACED = (str(ROOT / "workerpool"), str(ROOT / "sql"))
 
 
@@ -42,11 +41,10 @@ class Failpoints:
 
     def environ(self) -> dict[str, str]:
         """Variables of the pool."""
-        path = (ROOT, ROOT / "tests", _PLANTED)
-        return {"PYTHONPATH": os.pathsep.join(map(str, path)), VARIABLE: f"{self._role} {self._folder}"}
+        return {"PYTHONPATH": python_path(planted=True), VARIABLE: f"{self._role} {self._folder}"}
 
     def ran(self) -> list[Line]:
-        """What the first of them has run until now, in order."""
+        """What they have run, in order; as long as there is only one of them."""
         numbers: Counter[tuple[str, int]] = Counter()
         lines = []
         for line in (self._folder / "ran").read_text().splitlines():
@@ -63,8 +61,11 @@ class Failpoints:
 
     def taken(self) -> int:
         """How many have looked for a point."""
-        path = self._folder / "taken"
-        return path.stat().st_size if path.exists() else 0
+        return _size(self._folder / "taken")
+
+    def deaths(self) -> int:
+        """How many have come to the line that they took."""
+        return _size(self._folder / "deaths")
 
 
 def into_process(told: str) -> None:
@@ -74,8 +75,13 @@ def into_process(told: str) -> None:
 
     def trace() -> None:
         traced = getattr(sys.modules[module], name)
-        run = traced.run
-        traced.run = lambda self: (sys.settrace(_tracer(Path(folder))), run(self))[1]
+        untraced = traced.run
+
+        def run(self: Any) -> int:
+            sys.settrace(_tracer(Path(folder)))
+            return int(untraced(self))
+
+        traced.run = run
 
     after_import(module, trace)
 
@@ -88,7 +94,11 @@ def _tracer(folder: Path) -> Any:
     with open(folder / "taken", "ab") as taken:
         mine = taken.tell()
         taken.write(b".")
-    return _each_line(_killer(points[mine])) if mine < len(points) else None
+    return _each_line(_killer(points[mine], folder / "deaths")) if mine < len(points) else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _each_line(at: Callable[[CodeType, int], None]) -> Any:
@@ -108,11 +118,13 @@ def _writer(path: Path) -> Callable[[CodeType, int], None]:
     return lambda code, line: print(f"{os.path.relpath(code.co_filename, ROOT)}:{line}", file=ran)
 
 
-def _killer(point: Line) -> Callable[[CodeType, int], None]:
+def _killer(point: Line, deaths: Path) -> Callable[[CodeType, int], None]:
     file, numbers = str(ROOT / point.file), count(1)
+    written = os.open(deaths, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
     def at(code: CodeType, line: int) -> None:
         if line == point.line and code.co_filename == file and next(numbers) == point.number:
+            os.write(written, b".")
             os.kill(os.getpid(), signal.SIGKILL)
 
     return at

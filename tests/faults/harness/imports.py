@@ -1,11 +1,20 @@
-"""Code that is to run as soon as a module has been imported."""
+"""Code that is to run in a process of the service as soon as it has imported a module."""
 
 import importlib.abc
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
+
+from support.processes import ROOT
+
+
+def python_path(*, planted: bool) -> str:
+    """PYTHONPATH of a process that imports what tests have; if `planted`, it begins with `planted/sitecustomize.py`."""
+    return os.pathsep.join(map(str, (ROOT, ROOT / "tests", *([Path(__file__).parent / "planted"] * planted))))
 
 
 def after_import(module: str, then: Callable[[], None]) -> None:
