@@ -88,7 +88,7 @@ def attacked(files: Sequence[str], server_url: str) -> Found:
     failed = [case.attrib["name"] for case in cases if {"failure", "error", "skipped"} & {child.tag for child in case}]
     said = [each.attrib["value"] for case in cases for each in case.iter("property") if each.attrib["name"] == "figure"]
     left_out = [line for line in run.stdout.splitlines() if line.startswith("left out: ")]
-    return Found(len(cases), failed, left_out, sorted(said))
+    return Found(len(cases), failed, left_out, sorted(set(said)))
 
 
 def main() -> None:
