@@ -59,7 +59,7 @@ def asked() -> argparse.Namespace:
         storms=(6, 1),
         seconds=(90.0, 3.0),
         clients=(4, 1),
-        pause=(0.018, 0.05),
+        pause=(0.025, 0.05),
         at_once=(4, 3),
         gap=(0.2, 0.3),
     )

@@ -3,7 +3,7 @@
 import pytest
 from faults.harness.causes import DEADLY, brought_by
 from faults.harness.events import Event
-from faults.harness.evidence import Evidence, Injected
+from faults.harness.evidence import Evidence, Injected, Worker
 
 DIED, LOST, RELEASED = "its worker died", "its worker was lost", "released by one told to leave"
 ERRORS = {
@@ -13,7 +13,9 @@ ERRORS = {
 
 
 def faults_of(cause: str, *faults: Injected, deadly: bool = False, ended_at: float = 102.0) -> set[str]:
-    """Of an effect that began at 100, under a lease that ended at `ended_at`."""
+    """Of an effect that began at 100 in process 4711 of pool 1, last heard of at 99.5, under a lease that ended at
+    `ended_at`.
+    """
     steps = ((True, 99.9), (False, ended_at))
     events = [Event("job", "running", entered, 1, 1, 7, None, at, at, 0.0, "s") for entered, at in steps]
     evidence = Evidence(
@@ -24,6 +26,7 @@ def faults_of(cause: str, *faults: Injected, deadly: bool = False, ended_at: flo
         said=[],
         rows=[],
         errors={("job", 1): ERRORS[cause]} if cause in ERRORS else {},
+        workers={7: Worker(4711, "1", 99.5)},
         faults=faults,
         deadly={"job"} if deadly else set(),
         pauses=[],
@@ -38,15 +41,43 @@ def fault(name: str, began: float, ended: float, whom: str = "somebody") -> Inje
 
 
 def test_the_one_whose_pid_the_record_names_is_alone() -> None:
-    others = fault("kill_supervisor", 100.5, 101.0), fault("kill_worker", 101.5, 101.5, "pid 4712")
-    assert faults_of(DIED, *others, fault("kill_worker", 101.0, 101.0, "pid 4711")) == {"kill_worker"}
-    assert faults_of(DIED, *others) == {"kill_supervisor", "kill_worker"}
+    others = fault("kill_supervisor", 100.5, 101.0), fault("kill_worker", 101.5, 101.5, "pid 4712 of pool 1")
+    assert faults_of(DIED, *others, fault("kill_worker", 101.0, 101.0, "pid 4711 of pool 1")) == {"kill_worker"}
+    assert faults_of(DIED, *others) == {"kill_supervisor"}
+
+
+def test_what_was_done_to_another_pool_or_another_worker_explains_nothing() -> None:
+    for cause in (DIED, LOST, RELEASED):
+        assert faults_of(cause, fault("drain_pool", 100.5, 101.0, "pool 0")) == set()
+        assert faults_of(cause, fault("drain_pool", 100.5, 101.0, "pool 1")) == {"drain_pool"}
+    assert faults_of(LOST, fault("freeze_links", 99.6, 103.0, "2 connections, pool 0")) == set()
+    assert faults_of(LOST, fault("stop_worker", 100.1, 104.0, "pid 4712 of pool 1 for 3.9 s")) == set()
+    assert faults_of(LOST, fault("stop_worker", 100.1, 104.0, "pid 4711 of pool 1 for 3.9 s")) == {"stop_worker"}
+
+
+def test_what_hit_the_pool_itself_goes_before_what_hit_everybody() -> None:
+    everybody = fault("restart_server", 99.6, 103.0, "server"), fault("busy_cores", 99.0, 104.0, "2 cores for 5 s")
+    assert faults_of(LOST, *everybody, fault("stop_whole_pool", 100.1, 104.0, "pool 1 for 3.9 s")) == {
+        "stop_whole_pool"
+    }
+    # A steward that is killed is followed by another at once.
+    assert faults_of(LOST, *everybody, fault("kill_steward", 99.7, 99.7, "pool 1")) == {
+        "restart_server",
+        "busy_cores",
+        "kill_steward",
+    }
+
+
+def test_of_those_that_hit_everybody_the_ones_that_kept_the_first_beat_go_before_later_ones() -> None:
+    first, later = fault("lock_table", 99.0, 100.4, "workers"), fault("restart_server", 101.6, 102.0, "server")
+    assert faults_of(LOST, first, later) == {"lock_table"}
+    assert faults_of(LOST, later) == {"restart_server"}
 
 
 def test_all_that_can_have_done_it_are_named_where_nobody_can_tell() -> None:
-    assert faults_of(LOST, fault("freeze_links", 100.5, 103.0), fault("stop_worker", 100.1, 104.0)) == {
-        "freeze_links",
-        "stop_worker",
+    assert faults_of(LOST, fault("lock_table", 100.2, 103.0), fault("restart_server", 100.1, 104.0)) == {
+        "lock_table",
+        "restart_server",
     }
 
 

@@ -74,6 +74,8 @@ class Cast:
         self._logs = folder / "logs"
         self._logs.mkdir()
         self._started = 0
+        # The pid of each supervisor that there has been → the name of its pool.
+        self.supervisors: dict[int, str] = {}
         self.exit_codes: list[int] = []
         # When somebody was answered that the queue is paused.
         self.paused_at: list[float] = []
@@ -107,7 +109,9 @@ class Cast:
         settings = {name.lower(): value for name, value in self.environ.items()}
         settings["database_url"] = self.url if n else through(self.proxy, self.url)
         effects = Effects(self.folder / "effects")
-        return Pool(self.url, self._logs / f"pool{self._started}", effects, worker_processes=WORKERS, **settings)
+        pool = Pool(self.url, self._logs / f"pool{self._started}", effects, worker_processes=WORKERS, **settings)
+        self.supervisors[pool.process.pid] = str(n)
+        return pool
 
     def _start_holder(self, n: int) -> subprocess.Popen[bytes]:
         self._started += 1

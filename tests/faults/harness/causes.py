@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from faults.harness.cast import LEASE_SECONDS
 from faults.harness.events import Event
-from faults.harness.evidence import Evidence
+from faults.harness.evidence import Evidence, Injected, Worker
 
 CAUSES: dict[str, Callable[[str], bool]] = {
     "its worker died": lambda error: error.startswith("worker ") and "while running this job" in error,
@@ -32,28 +32,77 @@ BROUGHT_BY = {
     _RELEASED: _LEAVES,
 }
 """Which faults can end a lease so under an effect."""
+# Those that need no other's help, if it was that pool, or that worker, that they hit.
+_ENOUGH = {
+    _DIED: BROUGHT_BY[_DIED],
+    _LOST: _KILLS | _LEAVES | (_STOPS - {"kill_steward", "busy_cores"}),
+    _RELEASED: _LEAVES,
+}
+_OF_ONE_WORKER = frozenset({"kill_worker", "stop_worker"})
 DEADLY = "the job kills its worker"
 # A pool's steward sees at once who died, or its next one does; a lost worker's lease has to end, which a server that
 # comes back puts off for as long again.
 _AFTERMATH_SECONDS = {_DIED: 3.0, _LOST: 10.0, _RELEASED: 3.0}
-_PID = re.compile(r"\((pid \d+)\)")
+# A steward beats three times a lease; whatever kept it from the first beat that is missing went on then.
+_BEAT_SECONDS = LEASE_SECONDS / 3 + 0.5
+_PID = re.compile(r"pid (\d+)")
 
 
 def brought_by(evidence: Evidence, job: str, fence: int, began: float, cause: str) -> frozenset[str]:
-    """Which faults can have repeated the effect of `began`: of those that end a lease so, all that went on while it was
-    there to be lost, and not too long before the lease ended. The one whose pid the record names is alone.
+    """Which faults can have repeated the effect of `began`. Of those that end a lease so: what hit its worker, or its
+    worker's pool, hard enough; else all that hit it or everybody while it was there to be lost, and not too long before
+    the lease ended, of them those first that went on when the first beat was missing.
     """
     if cause not in BROUGHT_BY:
         return frozenset()
-    victim = _PID.search(evidence.errors.get((job, fence), ""))
-    if victim and any(fault.name == "kill_worker" and fault.whom == victim[1] for fault in evidence.faults):
+    if cause == _DIED and _killed(evidence, job, fence):
         return frozenset({"kill_worker"})
-    if job in evidence.deadly and cause == _DIED:
+    if cause == _DIED and job in evidence.deadly:
         return frozenset({DEADLY})
+    worker = _worker_of(evidence, job, fence)
     until = next((event.at for event in evidence.events[job] if event.at > began and event.step == "-running"), began)
     over = max(began, until - LEASE_SECONDS) - _AFTERMATH_SECONDS[cause]
-    able = BROUGHT_BY[cause] & {each.name for each in evidence.faults if each.began <= until and each.ended >= over}
-    return able | {DEADLY} if able and job in evidence.deadly else able
+    able = [
+        each
+        for each in evidence.faults
+        if each.name in BROUGHT_BY[cause] and _at_work(each, over, until) and _may_have_hit(each, worker)
+    ]
+    enough = [each for each in able if worker and each.pool == worker.pool and each.name in _ENOUGH[cause]]
+    # Of one that was lost it is known since when nobody heard of it.
+    if worker and cause == _LOST:
+        silent = worker.heard_at, worker.heard_at + LEASE_SECONDS
+        enough = [each for each in enough if _at_work(each, *silent)]
+        first = [each for each in able if _at_work(each, worker.heard_at, worker.heard_at + _BEAT_SECONDS)]
+        able = first or able
+    names = frozenset(each.name for each in enough or able)
+    return names | {DEADLY} if names and job in evidence.deadly else names
+
+
+def _at_work(fault: Injected, since: float, until: float) -> bool:
+    return fault.began <= until and fault.ended >= since
+
+
+def _may_have_hit(fault: Injected, worker: Worker | None) -> bool:
+    if worker is None:
+        return True
+    pids = set(map(int, _PID.findall(fault.whom)))
+    if fault.name in _OF_ONE_WORKER and pids:
+        return worker.pid in pids
+    return fault.pool in (None, worker.pool)
+
+
+def _killed(evidence: Evidence, job: str, fence: int) -> bool:
+    """Whether a fault killed the very process that the record of the failure names."""
+    victim = _PID.search(evidence.errors.get((job, fence), ""))
+    kills = (fault.whom for fault in evidence.faults if fault.name == "kill_worker")
+    return victim is not None and any(victim[1] in _PID.findall(whom) for whom in kills)
+
+
+def _worker_of(evidence: Evidence, job: str, fence: int) -> Worker | None:
+    """Who held it; None for a holder over HTTP."""
+    claims = (event for event in evidence.events[job] if event.step == "+running" and event.fence == fence)
+    identity = next((claim.worker_id for claim in claims), None)
+    return None if identity is None else evidence.workers.get(identity)
 
 
 def end_of(evidence: Evidence, job: str, fence: int, after: Event | None) -> str:

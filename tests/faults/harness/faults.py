@@ -42,15 +42,16 @@ def _rest(seconds: float) -> None:
 
 
 def kill_worker(cast: Cast, chance: random.Random) -> str | None:
-    victim = chance.choice(chance.choice(cast.pools).workers())
+    name = chance.choice(cast.pool_names)
+    victim = chance.choice(cast.pool(name).workers())
     os.kill(victim, signal.SIGKILL)
-    return f"pid {victim}"
+    return f"pid {victim} of pool {name}"
 
 
 def kill_steward(cast: Cast, chance: random.Random) -> str | None:
-    victim = chance.choice(chance.choice(cast.pools).called("windlass-s"))
-    os.kill(victim, signal.SIGKILL)
-    return f"pid {victim}"
+    name = chance.choice(cast.pool_names)
+    os.kill(chance.choice(cast.pool(name).called("windlass-s")), signal.SIGKILL)
+    return f"pool {name}"
 
 
 @hits_one_of("pool")
@@ -75,20 +76,21 @@ def kill_whole_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
 
 def stop_worker(cast: Cast, chance: random.Random) -> str | None:
     """Past its lease, or nearly."""
-    victim = chance.choice(chance.choice(cast.pools).workers())
-    return _stop([victim], LEASE_SECONDS * chance.uniform(0.2, 2.0))
+    name = chance.choice(cast.pool_names)
+    victim = chance.choice(cast.pool(name).workers())
+    return _stop([victim], LEASE_SECONDS * chance.uniform(0.2, 2.0), f"pid {victim} of pool {name}")
 
 
 def stop_steward(cast: Cast, chance: random.Random) -> str | None:
-    return _stop(
-        [chance.choice(chance.choice(cast.pools).called("windlass-s"))], LEASE_SECONDS * chance.uniform(0.2, 2.0)
-    )
+    name = chance.choice(cast.pool_names)
+    victim = chance.choice(cast.pool(name).called("windlass-s"))
+    return _stop([victim], LEASE_SECONDS * chance.uniform(0.2, 2.0), f"pool {name}")
 
 
 @hits_one_of("pool")
 def stop_whole_pool(cast: Cast, name: str, chance: random.Random) -> str | None:
     """Long enough for the others to take over what it holds."""
-    return _stop(cast.pool(name).everyone(), LEASE_SECONDS * chance.uniform(1.0, 2.0))
+    return _stop(cast.pool(name).everyone(), LEASE_SECONDS * chance.uniform(1.0, 2.0), f"pool {name}")
 
 
 @hits_one_of("pool")
@@ -136,12 +138,12 @@ def more_and_fewer_workers(cast: Cast, name: str, chance: random.Random) -> str 
     return f"pool {name}"
 
 
-def _stop(pids: list[int], seconds: float) -> str | None:
+def _stop(pids: list[int], seconds: float, whom: str) -> str | None:
     stopped = [pid for pid in pids if _tell(pid, signal.SIGSTOP)]
     _rest(seconds)
     for pid in stopped:
         _tell(pid, signal.SIGCONT)
-    return f"pids {stopped} for {seconds:.1f} s" if stopped else None
+    return f"{whom} for {seconds:.1f} s" if stopped else None
 
 
 def _tell(pid: int, what: signal.Signals) -> bool:
@@ -168,7 +170,8 @@ def kill_web(cast: Cast, name: str, _chance: random.Random) -> str | None:
 
 
 def stop_web_worker(cast: Cast, chance: random.Random) -> str | None:
-    return _stop([chance.choice(cast.web.workers())], chance.uniform(0.1, 3))
+    victim = chance.choice(cast.web.workers())
+    return _stop([victim], chance.uniform(0.1, 3), f"pid {victim}")
 
 
 @hits_one_of("holder")
@@ -179,7 +182,7 @@ def kill_holder(cast: Cast, name: str, _chance: random.Random) -> str | None:
 
 @hits_one_of("holder")
 def stop_holder(cast: Cast, name: str, chance: random.Random) -> str | None:
-    return _stop([cast.holder(name).pid], chance.uniform(0.5, 3))
+    return _stop([cast.holder(name).pid], chance.uniform(0.5, 3), f"holder {name}")
 
 
 # -- around them -----------------------------------------------------------------------------------------------------

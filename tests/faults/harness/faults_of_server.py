@@ -10,6 +10,8 @@ from faults.harness.hits import hits_one_of
 from faults.harness.proxy import Cut, Delay
 from faults.harness.wire import CLIENT, SERVER
 
+_LINKED = "pool 0"
+"""Who reaches the server by a link."""
 _pause = threading.Event()
 _TERMINATE = "select pg_terminate_backend(pid) from unnest(%s) as p (pid)"
 _CANCEL = "select pg_cancel_backend(pid) from unnest(%s) as p (pid)"
@@ -63,14 +65,14 @@ def cut_links(cast: Cast, _name: str, chance: random.Random) -> str | None:
         place = Cut(sender, chance.randint(1, 60), chance.random() < 0.5, chance.random() < 0.5)
         cuts += cast.proxy.watch(place).fired.wait(1)
     cast.proxy.watch()
-    return f"{cuts} cuts" if cuts else None
+    return f"{cuts} cuts, {_LINKED}" if cuts else None
 
 
 @hits_one_of("link")
 def freeze_links(cast: Cast, _name: str, _chance: random.Random) -> str | None:
     """They stay open, and nothing passes any more."""
     frozen = cast.proxy.freeze()
-    return f"{frozen} connections" if frozen else None
+    return f"{frozen} connections, {_LINKED}" if frozen else None
 
 
 @hits_one_of("link")
@@ -79,7 +81,7 @@ def slow_links(cast: Cast, _name: str, chance: random.Random) -> str | None:
     cast.proxy.watch(Delay(CLIENT, 1, seconds), Delay(SERVER, 1, seconds))
     _rest(chance.uniform(1, 3))
     cast.proxy.watch()
-    return f"{seconds * 1000:.0f} ms each way"
+    return f"{seconds * 1000:.0f} ms each way, {_LINKED}"
 
 
 def lock_table(cast: Cast, chance: random.Random) -> str | None:

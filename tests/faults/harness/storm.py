@@ -12,7 +12,7 @@ import urllib3
 from faults.harness import events, holder
 from faults.harness.cast import CANARIES, Cast
 from faults.harness.checker import check
-from faults.harness.evidence import Evidence, Injected, Verdict
+from faults.harness.evidence import Evidence, Injected, Verdict, Worker
 from faults.harness.faults import FAULTS
 from faults.harness.hits import Fault
 from faults.harness.ledger import Ledger
@@ -39,6 +39,9 @@ join windlass.job_view as v on v.id = j.id
 _DEADLY = "select id::text from windlass.jobs where payload ->> 'do' = 'die'"
 _ERRORS = "select id::text, fence, error from windlass.failures"
 _OF_WHAT_IS_UNDER_WAY = ("queue_depth", "inflight_leases", "worker_jobs_in_flight")
+_WORKERS = """
+select id, pid, substring(pool from '[0-9]+$')::integer, extract(epoch from heartbeat_at)::float8 from windlass.workers
+"""
 _LEFT = "select (select count(*) from windlass.ready) + (select count(*) from windlass.running)"
 
 
@@ -254,6 +257,10 @@ def _evidence(cast: Cast, ledger: Ledger, sink: Sink, healed_at: float, faults: 
             said=holder.said(cast.holder_log),
             rows=conn.fetch_all(_ROWS),  # type: ignore[arg-type]
             errors={(job, fence): error for job, fence, error in conn.fetch_all(_ERRORS)},
+            workers={
+                identity: Worker(pid, cast.supervisors[supervisor], heard_at)
+                for identity, pid, supervisor, heard_at in conn.fetch_all(_WORKERS)
+            },
             faults=faults,
             deadly={job for (job,) in conn.fetch_all(_DEADLY)},
             pauses=events.pauses(conn, "default", cast.paused_at),
