@@ -64,7 +64,7 @@ asynchronous standby, and `fsync=off`.
 _FOOT = """\
 ## What we meant to reach and did not, and what stands in the way
 
-**Drain at 1.3 times graphile-worker, three times pgqueuer.** With as many rows written for each job (it deletes a job,
+**Drain at 1.3 times graphile-worker.** With as many rows written for each job (it deletes a job,
 we keep attempts, times and worker) PostgreSQL's part alone (*shares*) is nearly all the time that would leave us; its
 profile is flat, no function above a thirtieth, and the dearest single thing is the index by which people list what is
 finished. Of the loop's part (*dispatcher*) the check of the payload is a third, the timer of the deadline a tenth.

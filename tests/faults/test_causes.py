@@ -74,6 +74,12 @@ def test_of_those_that_hit_everybody_the_ones_that_kept_the_first_beat_go_before
     assert faults_of(LOST, later) == {"restart_server"}
 
 
+def test_so_of_those_that_hit_the_pool() -> None:
+    first, later = fault("kill_whole_pool", 99.8, 99.9, "pool 1"), fault("drain_pool", 101.8, 101.9, "pool 1")
+    assert faults_of(LOST, first, later) == {"kill_whole_pool"}
+    assert faults_of(LOST, later) == {"drain_pool"}
+
+
 def test_all_that_can_have_done_it_are_named_where_nobody_can_tell() -> None:
     assert faults_of(LOST, fault("lock_table", 100.2, 103.0), fault("restart_server", 100.1, 104.0)) == {
         "lock_table",

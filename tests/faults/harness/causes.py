@@ -51,7 +51,7 @@ _PID = re.compile(r"pid (\d+)")
 def brought_by(evidence: Evidence, job: str, fence: int, began: float, cause: str) -> frozenset[str]:
     """Which faults can have repeated the effect of `began`. Of those that end a lease so: what hit its worker, or its
     worker's pool, hard enough; else all that hit it or everybody while it was there to be lost, and not too long before
-    the lease ended, of them those first that went on when the first beat was missing.
+    the lease ended. Of both those first that went on when the first beat was missing.
     """
     if cause not in BROUGHT_BY:
         return frozenset()
@@ -70,12 +70,15 @@ def brought_by(evidence: Evidence, job: str, fence: int, began: float, cause: st
     enough = [each for each in able if worker and each.pool == worker.pool and each.name in _ENOUGH[cause]]
     # Of one that was lost it is known since when nobody heard of it.
     if worker and cause == _LOST:
-        silent = worker.heard_at, worker.heard_at + LEASE_SECONDS
-        enough = [each for each in enough if _at_work(each, *silent)]
-        first = [each for each in able if _at_work(each, worker.heard_at, worker.heard_at + _BEAT_SECONDS)]
-        able = first or able
+        enough = [each for each in enough if _at_work(each, worker.heard_at, worker.heard_at + LEASE_SECONDS)]
+        enough, able = _first(enough, worker), _first(able, worker)
     names = frozenset(each.name for each in enough or able)
     return names | {DEADLY} if names and job in evidence.deadly else names
+
+
+def _first(faults: list[Injected], worker: Worker) -> list[Injected]:
+    """Those that can have kept the first beat that is missing, if there are any."""
+    return [each for each in faults if _at_work(each, worker.heard_at, worker.heard_at + _BEAT_SECONDS)] or faults
 
 
 def _at_work(fault: Injected, since: float, until: float) -> bool:
