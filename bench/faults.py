@@ -4,7 +4,9 @@ A storm is everything at once: clients that enqueue in every way there is, pools
 seed, several at a time, over all of them and PostgreSQL. Each request is written down before it is sent, and its answer
 after; each effect is told to a server outside; each change of a job's state is written by a trigger. When the last
 fault is over the queue drains, all leave, and a checker holds the four against each other. That it would find what it
-looks for is the subject of `bench.controls`.
+looks for is the subject of `bench.controls`. What ran again although it had begun is laid to what was done to its
+worker or its worker's pool, else to what was done to everybody, while it was there to be lost: to one fault, or to the
+few that went on at the same time.
 
 `--seed S --storms 1` makes the storm of that seed again: the same faults, of the same lengths, at the same distances
 (`--gap` seconds on average, at most `--at-once` at a time).
