@@ -12,12 +12,11 @@ whom.
 """
 
 import sys
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from bench import database, report
+from bench import cases, database, report
 from bench.processes import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -274,22 +273,18 @@ def main() -> None:
         __doc__, (1, 1), seed=(1, 1), scale=(1.0, 0.05), only=("", "words of HTTP holders lost, doubled, late")
     )
     found = report.Report("each_fault", asked)
-    wrong: list[str] = []
+    names = [name for name in FAULTS if not asked.only or name in asked.only.split(";")]
     with database.server(asked.bin_dir) as server:
         found.server(server.url)
         databases = Databases(server.url)
-        for name, fault in FAULTS.items():
-            if asked.only and name not in asked.only.split(";"):
-                continue
-            try:
-                wrong += _row(name, fault, max(1, int(fault.rounds * asked.scale)), asked.seed, databases, found)
-            except Exception as error:
-                traceback.print_exc()
-                wrong.append(f"{name}: {type(error).__name__}: {error}")
+
+        def row(name: str) -> list[str]:
+            rounds = max(1, int(FAULTS[name].rounds * asked.scale))
+            return _row(name, FAULTS[name], rounds, asked.seed, databases, found)
+
+        wrong = cases.carry_out(names, row)
         databases.close()
-    found.finish()
-    if wrong:
-        raise SystemExit("\n".join(wrong))
+    cases.finish(found, wrong)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ come to again cannot kill; if those are many, that ends the bench with an error,
 """
 
 import sys
-import traceback
 
-from bench import database, report
+from bench import cases, database, report
 from bench.processes import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -48,20 +47,12 @@ def main() -> None:
     """Prints a line per process and kind of job."""
     asked = report.asked(__doc__, (1, 1), points=(1_000_000, 2), seed=(1, 1))
     found = report.Report("every_line", asked)
-    wrong = []
     with database.server(asked.bin_dir) as server:
         found.server(server.url)
         databases = Databases(server.url)
-        for name in lines.SCENES:
-            try:
-                wrong += _row(name, databases, asked.points, asked.seed, found)
-            except Exception as error:
-                traceback.print_exc()
-                wrong.append(f"{name}: {type(error).__name__}: {error}")
+        wrong = cases.carry_out(lines.SCENES, lambda name: _row(name, databases, asked.points, asked.seed, found))
         databases.close()
-    found.finish()
-    if wrong:
-        raise SystemExit("\n".join(wrong))
+    cases.finish(found, wrong)
 
 
 if __name__ == "__main__":

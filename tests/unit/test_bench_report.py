@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, results
+from bench import cases, report, results
 
 
 @pytest.fixture
@@ -62,3 +62,19 @@ def test_the_page_is_written_from_what_is_kept() -> None:
     for document in found:
         for name in document["plots"]:
             assert (results.HERE / "plots" / f"{name}.svg").exists()
+
+
+def test_a_case_that_raises_is_wrong_and_the_others_are_carried_out(asked: object) -> None:
+    carried: list[str] = []
+
+    def case(name: str) -> list[str]:
+        carried.append(name)
+        if name == "first":
+            raise RuntimeError("no good")
+        return [f"{name} is wrong"]
+
+    wrong = cases.carry_out(["first", "second"], case)
+    assert carried == ["first", "second"]
+    assert wrong == ["first: RuntimeError: no good", "second is wrong"]
+    with pytest.raises(SystemExit, match="second is wrong"):
+        cases.finish(report.Report("drain", asked), wrong)  # type: ignore[arg-type]
