@@ -24,13 +24,13 @@ class Board:
     slots         how many children may exist at once: the steward, the workers, and one worker more while
                   the pool replaces its workers one by one
     closing       the supervisor lets the steward go: one last pass, then exit 0
-    steward_seen  when the steward last finished a pass; the steward writes it
+    looked_at     when a worker last found nothing to claim, or set out to look for all idle ones
     supervisor    pid of the supervisor, 0 before it runs
     """
 
     word = 0
     closing = Flag(0)
-    steward_seen = Float(1)
+    looked_at = Float(1)
     supervisor = Int(2)
 
     def __init__(self, memory: Memory, slots: int) -> None:
@@ -59,10 +59,6 @@ class Board:
     def dead(self) -> list[Cell]:
         """Death records to settle and then to `free`."""
         return [cell for cell in self._cells if cell.dead]
-
-    def idle_workers(self) -> int:
-        """How many workers run nothing now."""
-        return sum(cell.role == WORKER and cell.running_since == 0.0 for cell in self.living())
 
     @property
     def orphaned(self) -> bool:

@@ -66,7 +66,6 @@ class Steward:
             try:
                 self._session.once(lambda conn, woken=woken: self._pass(conn, woken))  # type: ignore[misc]
                 self._failures = 0
-                self._board.steward_seen = time.monotonic()
                 self._wait()
             except StorageError as error:
                 # A missing right or a schema of another version is waited out too: a respawn would help it no sooner.

@@ -1,6 +1,7 @@
 """The loop of one worker process: claim, run, settle, until it is told to leave."""
 
 import logging
+import math
 import os
 import random
 import socket
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 # After its deadline a handler has this long to clean up; then only killing its process can stop it.
 KILL_AFTER_SECONDS = 1.0
-STEWARD_FRESH_SECONDS = 3.0
 
 
 class Worker:
@@ -224,20 +224,30 @@ class Worker:
         self._session.if_open(lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text))
 
     def _idle(self) -> bool:
-        """Waits for the steward's hint, the next due job or the next poll, whichever comes first; True for a hint."""
+        """Waits for the steward's hint, the next due job or this worker's turn to look; True for a hint.
+
+        The idle workers of a pool look once an interval between them, and not each: eight that did took a steady
+        eight claims a second. Whoever finds that another has looked since waits on.
+        """
+        board = self._board
         poll = self._settings.poll_interval_ms / 1000
-        if time.monotonic() - self._board.steward_seen < STEWARD_FRESH_SECONDS:
-            # With hints coming, the idle workers together poll once an interval.
-            poll *= max(1, self._board.idle_workers())
-        longest = poll * random.uniform(0.5, 1.5)
-        until = time.monotonic() + min(lane.idle_seconds(longest) for lane in self._lanes)
-        while self._wake_fd in self._inbox.wait(until - time.monotonic(), self._wake_fd):
-            try:
-                os.read(self._wake_fd, 1)
-                return True
-            except BlockingIOError:
-                # It was another worker's: two that look for one job only slow each other down.
-                continue
+        board.looked_at = now = time.monotonic()
+        due_at = now + min(lane.idle_seconds(math.inf) for lane in self._lanes)
+        while not self._leaving() and self._cell.lease_holds(now):
+            looked_at = board.looked_at
+            # Not all at the same instant: the first to wake looks for all.
+            until = min(due_at, looked_at + poll * random.uniform(0.9, 1.0))
+            if self._wake_fd in self._inbox.wait(until - now, self._wake_fd):
+                try:
+                    os.read(self._wake_fd, 1)
+                    return True
+                except BlockingIOError:
+                    # It was another worker's: two that look for one job only slow each other down.
+                    pass
+            now = time.monotonic()
+            if now >= until and (until == due_at or board.looked_at == looked_at):
+                board.looked_at = now
+                break
         return False
 
     def _pause(self, seconds: float) -> None:

@@ -66,5 +66,4 @@ def test_enqueues_and_a_new_steward_do_without_notify(service: Service) -> None:
 def test_a_stuck_listener_delays_a_job_by_no_more_than_the_poll(service: Service) -> None:
     figures = sound(deafness.stuck_listener(service))
     print(figures)
-    assert figures["jobs_meanwhile"] > 1
-    assert figures["slowest_start_seconds"] < 5
+    assert figures["slowest_start_seconds"] < 2

@@ -21,15 +21,23 @@ def test_a_hint_wakes_an_idle_pool_long_before_it_polls(
         ended(connection, job_id)
 
 
-def test_without_a_hint_the_next_poll_finds_the_job(
-    start_pool: StartPool, connection: Connection, effects: Effects
+@pytest.mark.parametrize("workers", [2, 8])
+def test_without_a_hint_some_worker_finds_the_job_within_one_interval_of_the_pool(
+    start_pool: StartPool, connection: Connection, effects: Effects, workers: int
 ) -> None:
-    start_pool(poll_interval_ms=300).ready()
-    for _ in range(3):
+    start_pool(worker_processes=workers, poll_interval_ms=500).ready()
+    for _ in range(4):
+        busy = [put_one(connection, "gate") for _ in range(workers)]
+        for each in busy:
+            effects.wait_for("began", each)
+        # All go idle at one moment.
+        for each in busy:
+            effects.open_gate(each)
+        for each in busy:
+            ended(connection, each)
         put_at = time.monotonic()
         job_id = put_one(connection, "note", hint=False)
-        # Two workers poll once an interval between them, each after at most one and a half of its own.
-        assert effects.wait_for("ran", job_id).at - put_at < 2 * 1.5 * 0.3 + 0.5
+        assert effects.wait_for("ran", job_id).at - put_at < 0.5 + 0.5
         ended(connection, job_id)
 
 

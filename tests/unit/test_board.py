@@ -25,7 +25,7 @@ def test_a_new_board_has_nobody_and_keeps_nobody(board: Board) -> None:
     assert board.living() == []
     assert board.dead() == []
     assert not board.closing
-    assert board.steward_seen == 0.0
+    assert board.looked_at == 0.0
 
 
 def test_an_opened_cell_is_living_and_knows_who_it_is_for(board: Board) -> None:

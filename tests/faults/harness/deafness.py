@@ -13,9 +13,11 @@ from faults.harness.clients import AGAIN_SECONDS, accept_more
 from faults.harness.held import ran_after
 from faults.harness.service import Service
 from support.database import open_connection
+from support.processes import stopped
 from support.waiting import until
 
 from sql import jobs
+from sql.connection import Connection
 from sql.errors import StorageError
 
 _JOB = jobs.NewJob(queue="default", kind="note", priority=0, max_attempts=50, timeout_seconds=60, payload="{}")
@@ -96,27 +98,42 @@ def _deaf_listener(url: str) -> Iterator[None]:
         sender.close()
 
 
-def stuck_listener(service: Service, seconds: float = 3.0) -> dict[str, Any]:
-    """The server's process of the steward's session stands still for `seconds`: nobody hears hints, and all goes on."""
+def stuck_listener(service: Service, count: int = 4) -> dict[str, Any]:
+    """The server's process of the steward's session stands still while `count` jobs come and run one after the other:
+    nobody hears hints, and all goes on.
+    """
     conn = open_connection(service.url)
-    row = conn.fetch_one("select pid from pg_stat_activity where application_name = 'windlass steward'")
-    assert row is not None
     waits = []
-    os.kill(row[0], signal.SIGSTOP)
     try:
-        give_up_at = time.monotonic() + seconds
-        while time.monotonic() < give_up_at:
-            asked = time.monotonic()
-            job_id = jobs.enqueue(conn, [_JOB])[0].id
-            service.effects.wait_for("ran", job_id, seconds=AGAIN_SECONDS)
-            waits.append(time.monotonic() - asked)
+        with _stopped_listener(conn):
+            for _ in range(count):
+                asked = time.monotonic()
+                job_id = jobs.enqueue(conn, [_JOB])[0].id
+                service.effects.wait_for("ran", job_id, seconds=AGAIN_SECONDS)
+                waits.append(time.monotonic() - asked)
     finally:
-        os.kill(row[0], signal.SIGCONT)
         conn.close()
-    service.others += len(waits)
+    service.others += count
     return {
-        "stuck_seconds": seconds,
-        "jobs_meanwhile": len(waits),
+        "jobs_meanwhile": count,
+        "stuck_seconds": round(sum(waits), 3),
         "slowest_start_seconds": round(max(waits), 3),
         **service.verdict(),
     }
+
+
+@contextmanager
+def _stopped_listener(conn: Connection) -> Iterator[None]:
+    """Where it waits for its client: one stopped in a statement or a hint may hold what the whole server waits for."""
+    listens = (
+        "select pid from pg_stat_activity where application_name = 'windlass steward'"
+        " and state = 'idle' and wait_event = 'ClientRead'"
+    )
+    give_up_at = time.monotonic() + AGAIN_SECONDS
+    while time.monotonic() < give_up_at:
+        (pid,) = until(lambda: conn.fetch_one(listens), AGAIN_SECONDS, "the steward's session is idle")
+        with stopped([pid]):
+            if conn.fetch_one(listens) == (pid,):
+                yield
+                return
+    raise AssertionError("the steward's session is never idle")
