@@ -77,6 +77,7 @@ def _work(kind: str, payload: str, size: int, count: int) -> list[float]:
     from workerpool.kinds import registry
     from workerpool.settings import PoolSettings
     from workerpool.signals import Inbox
+    from workerpool.wake_pipe import WakePipe
 
     memory = _Memory(kind, payload, size, count)
     worker.Session = lambda *_, **__: memory  # type: ignore[attr-defined]
@@ -92,7 +93,7 @@ def _work(kind: str, payload: str, size: int, count: int) -> list[float]:
     inbox = Inbox()
     inbox.install({signal.SIGTERM})
     settings = PoolSettings.from_env({"DATABASE_URL": "postgresql://nobody@localhost/none"})
-    worker.Worker(settings, registry.load(["bench.kinds"]), board, cell, inbox, inbox.fileno()).run()
+    worker.Worker(settings, registry.load(["bench.kinds"]), board, cell, inbox, WakePipe(1)).run()
     return memory.batches
 
 

@@ -19,6 +19,7 @@ from workerpool.listener import bind
 from workerpool.settings import PoolArguments, PoolSettings, SettingsError
 from workerpool.signals import Inbox
 from workerpool.supervisor import Supervisor
+from workerpool.wake_pipe import WakePipe
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _run(settings: PoolSettings, listener: socket.socket, for_good: bool) -> int
     host, port = listener.getsockname()[:2]
     log.info("metrics are at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
     board = Board.create(slots=settings.worker_processes * 2 + 2)
-    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    wake_pipe = WakePipe(settings.worker_processes)
 
     def worker(cell: Cell, inbox: Inbox) -> int:
         metrics.identify(f"w{cell.slot}")
@@ -121,7 +122,7 @@ def _run(settings: PoolSettings, listener: socket.socket, for_good: bool) -> int
             kinds = registry.load(settings.kind_modules)
         except registry.KindError as error:
             raise BootFailure(str(error)) from error
-        process = Worker(settings, kinds, board, cell, inbox, wake_read)
+        process = Worker(settings, kinds, board, cell, inbox, wake_pipe)
         process.check_schema()
         cell.ready = True
         return process.run()
@@ -132,7 +133,7 @@ def _run(settings: PoolSettings, listener: socket.socket, for_good: bool) -> int
         from workerpool.steward import Steward
 
         cell.ready = True
-        return Steward(settings, board, cell, inbox, wake_write, listener).run()
+        return Steward(settings, board, cell, inbox, wake_pipe, listener).run()
 
     def on_event(event: str, **facts: object) -> None:
         match event:

@@ -19,6 +19,7 @@ from workerpool.duties.wake import Wake
 from workerpool.session import Session
 from workerpool.settings import PoolSettings
 from workerpool.signals import Inbox
+from workerpool.wake_pipe import WakePipe
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,13 @@ class Steward:
     """One steward process. It may die at any moment: all it knows stands in the tables and on the board."""
 
     def __init__(
-        self, settings: PoolSettings, board: Board, cell: Cell, inbox: Inbox, wake_fd: int, listener: socket.socket
+        self,
+        settings: PoolSettings,
+        board: Board,
+        cell: Cell,
+        inbox: Inbox,
+        wake_pipe: WakePipe,
+        listener: socket.socket,
     ) -> None:
         self._board = board
         self._cell = cell
@@ -47,7 +54,7 @@ class Steward:
         )
         self._outage_ended_at = float("-inf")
         self._failures = 0
-        self._wake = Wake(wake_fd, settings.worker_processes)
+        self._wake = Wake(wake_pipe)
         self._reconcile = Reconcile(board)
         duties: list[Duty] = [
             Heartbeat(board, settings.lease_seconds),

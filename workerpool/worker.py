@@ -25,6 +25,7 @@ from workerpool.session import Abandoned, Session
 from workerpool.settings import PoolSettings
 from workerpool.settlement import Settlement
 from workerpool.signals import Inbox
+from workerpool.wake_pipe import WakePipe
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +34,25 @@ KILL_AFTER_SECONDS = 1.0
 
 
 class Worker:
-    """One worker process. `wake_fd` is the pipe the steward writes a byte to for each worker it wants awake."""
+    """One worker process of the pool that `board` and `wake_pipe` are of."""
 
     def __init__(
-        self, settings: PoolSettings, registry: Registry, board: Board, cell: Cell, inbox: Inbox, wake_fd: int
+        self, settings: PoolSettings, registry: Registry, board: Board, cell: Cell, inbox: Inbox, wake_pipe: WakePipe
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._board = board
         self._cell = cell
         self._inbox = inbox
-        self._wake_fd = wake_fd
+        self._wake_pipe = wake_pipe
         self._interrupts = Interrupts()
         self._draining = False
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._wears = settings.worker_max_jobs is not None or settings.worker_max_rss_mb is not None
         self._ran = 0
         self._claimed_at = 0.0
+        self._looked_at = 0.0
+        self._looks_for_all = False
         self._session = Session(
             settings.database_url,
             f"windlass worker {cell.slot}",
@@ -142,11 +145,18 @@ class Worker:
     def _work_a_batch(self, hinted: bool) -> bool:
         """Claims and works a batch; False when there was nothing to claim. `hinted`: something is said to have come."""
         limit = self._pace.batch()
+        for_all, self._looks_for_all = self._looks_for_all, False
+        self._looked_at = time.monotonic()
+        if for_all:
+            self._board.looked_at = self._looked_at
         for _ in self._lanes:
             lane = self._lanes.pop(0)
             self._lanes.append(lane)
             claimed = self._claim(lane, limit, hinted)
             if claimed:
+                if for_all and len(claimed) == limit:
+                    # Nobody was told of these, and there may be more: one worker an interval would join in.
+                    self._wake_pipe.wake_others()
                 self._work(lane.queue, claimed)
                 return True
         # No claim may have been sent that could have taken it along.
@@ -231,22 +241,24 @@ class Worker:
         """
         board = self._board
         poll = self._settings.poll_interval_ms / 1000
-        board.looked_at = now = time.monotonic()
-        due_at = now + min(lane.idle_seconds(math.inf) for lane in self._lanes)
+        now = time.monotonic()
+        rest = min(lane.idle_seconds(math.inf) for lane in self._lanes)
+        if rest > poll:
+            # All of every queue was seen; what stands in for a scan that comes yet is nothing to rest on for others.
+            board.looked_at = self._looked_at
+        due_at = now + rest
         while not self._leaving() and self._cell.lease_holds(now):
             looked_at = board.looked_at
             # Not all at the same instant: the first to wake looks for all.
             until = min(due_at, looked_at + poll * random.uniform(0.9, 1.0))
-            if self._wake_fd in self._inbox.wait(until - now, self._wake_fd):
-                try:
-                    os.read(self._wake_fd, 1)
-                    return True
-                except BlockingIOError:
-                    # It was another worker's: two that look for one job only slow each other down.
-                    pass
+            # One whose byte another took waits on: two that look for one job only slow each other down.
+            if self._inbox.wait(until - now, self._wake_pipe.fileno()) and self._wake_pipe.woken():
+                return True
             now = time.monotonic()
-            if now >= until and (until == due_at or board.looked_at == looked_at):
-                board.looked_at = now
+            if now >= due_at:
+                break
+            if now >= until and board.looked_at == looked_at:
+                self._looks_for_all = True
                 break
         return False
 

@@ -5,7 +5,8 @@ import time
 import pytest
 from support.effects import Effects
 from support.pool_fixtures import StartPool
-from support.tables import ended, look, put_one
+from support.tables import ended, look, put, put_one
+from support.waiting import until
 
 from sql.connection import Connection
 
@@ -21,24 +22,50 @@ def test_a_hint_wakes_an_idle_pool_long_before_it_polls(
         ended(connection, job_id)
 
 
-@pytest.mark.parametrize("workers", [2, 8])
+def all_idle(connection: Connection) -> bool:
+    """No worker has looked for a quarter of a second: none has a scan to come yet, and all wait."""
+    looked = connection.fetch_one(
+        "select max(query_start) < clock_timestamp() - interval '0.25 seconds' from pg_stat_activity"
+        " where application_name ~ '^windlass worker' and datname = current_database()"
+    )
+    return looked == (True,)
+
+
+def all_have_just_worked(workers: int, connection: Connection, effects: Effects) -> None:
+    """All go idle at one moment."""
+    busy = [put_one(connection, "gate") for _ in range(workers)]
+    for each in busy:
+        effects.wait_for("began", each)
+    for each in busy:
+        effects.open_gate(each)
+    for each in busy:
+        ended(connection, each)
+    until(lambda: all_idle(connection), message="all wait")
+
+
 def test_without_a_hint_some_worker_finds_the_job_within_one_interval_of_the_pool(
-    start_pool: StartPool, connection: Connection, effects: Effects, workers: int
+    start_pool: StartPool, connection: Connection, effects: Effects
 ) -> None:
-    start_pool(worker_processes=workers, poll_interval_ms=500).ready()
-    for _ in range(4):
-        busy = [put_one(connection, "gate") for _ in range(workers)]
-        for each in busy:
-            effects.wait_for("began", each)
-        # All go idle at one moment.
-        for each in busy:
-            effects.open_gate(each)
-        for each in busy:
-            ended(connection, each)
+    start_pool(worker_processes=8, poll_interval_ms=500).ready()
+    for _ in range(3):
+        all_have_just_worked(8, connection, effects)
         put_at = time.monotonic()
         job_id = put_one(connection, "note", hint=False)
         assert effects.wait_for("ran", job_id).at - put_at < 0.5 + 0.5
         ended(connection, job_id)
+
+
+def test_who_finds_work_without_a_hint_wakes_the_others(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    start_pool(worker_processes=4, poll_interval_ms=1500).ready()
+    until(lambda: all_idle(connection), message="all wait")
+    long = put(connection, "gate", *[{}] * 4, hint=False)
+    began = [effects.wait_for("began", each).at for each in long]
+    # If one more found one in each interval, the last would begin four seconds after the first.
+    assert max(began) - min(began) < 1
+    for each in long:
+        effects.open_gate(each)
 
 
 @pytest.mark.parametrize("hint", [True, False])

@@ -1,12 +1,8 @@
 """Hears the enqueuers' hints and wakes so many idle workers."""
 
-import array
-import fcntl
 import logging
-import os
 import secrets
 import select
-import termios
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +10,7 @@ from contextlib import closing
 from sql import hints
 from sql.connection import Connection
 from sql.errors import StorageError
+from workerpool.wake_pipe import WakePipe
 
 log = logging.getLogger(__name__)
 
@@ -21,14 +18,10 @@ _PROOF_SECONDS = 1.0
 
 
 class Wake:
-    """Only the steward listens: four workers that did made five claims a job.
+    """Only the steward listens: four workers that did made five claims a job."""
 
-    `write_fd` is the non-blocking pipe idle workers wait on; one byte wakes one of them.
-    """
-
-    def __init__(self, write_fd: int, most: int) -> None:
-        self._write_fd = write_fd
-        self._most = most
+    def __init__(self, pipe: WakePipe) -> None:
+        self._pipe = pipe
 
     def listen(self, conn: Connection, connect: Callable[[], Connection]) -> None:
         """Starts to listen on a fresh connection and says whether it hears; waits a second for that where it does not.
@@ -56,17 +49,7 @@ class Wake:
     def hear(self, conn: Connection) -> list[str]:
         """Wakes as many workers as jobs came since the last call; what was heard."""
         heard = conn.notifications()
-        came = sum(min(int(payload[:9]), self._most) for payload in heard if payload.isascii() and payload.isdigit())
+        came = sum(int(payload[:9]) for payload in heard if payload.isascii() and payload.isdigit())
         if came:
-            self.wake(came)
+            self._pipe.wake(came)
         return heard
-
-    def wake(self, count: int) -> None:
-        """Adds `count` bytes to the pipe, up to one for each worker: busy ones do not read them."""
-        unread = array.array("i", [0])
-        fcntl.ioctl(self._write_fd, termios.FIONREAD, unread)
-        try:
-            os.write(self._write_fd, b"!" * max(0, min(count, self._most - unread[0])))
-        except BlockingIOError:
-            # Full: everybody is awake already.
-            pass

@@ -14,6 +14,7 @@ from faults.harness.held import ran_after
 from faults.harness.service import Service
 from support.database import open_connection
 from support.processes import stopped
+from support.tables import put_one
 from support.waiting import until
 
 from sql import jobs
@@ -108,7 +109,7 @@ def stuck_listener(service: Service, count: int = 4) -> dict[str, Any]:
         with _stopped_listener(conn):
             for _ in range(count):
                 asked = time.monotonic()
-                job_id = jobs.enqueue(conn, [_JOB])[0].id
+                job_id = put_one(conn, _JOB.kind, max_attempts=50)
                 service.effects.wait_for("ran", job_id, seconds=AGAIN_SECONDS)
                 waits.append(time.monotonic() - asked)
     finally:

@@ -29,6 +29,7 @@ from workerpool.lanes import Lane
 from workerpool.outcomes import Outcome
 from workerpool.session import Session
 from workerpool.settings import PoolSettings
+from workerpool.wake_pipe import WakePipe
 from workerpool.worker import Worker
 
 # A point cuts once; more tries than that are a client's bad luck that nobody planned.
@@ -161,7 +162,7 @@ class Stage:
     def worker(self) -> "PoolWorker":
         """A registered worker with its place on a board, its connection open."""
         worker = PoolWorker(self)
-        self._to_close.append(worker.worker._session.close)
+        self._to_close += [worker.worker._session.close, worker.wake_pipe.close]
         return worker
 
 
@@ -179,7 +180,8 @@ class PoolWorker:
         cell.lease_until = time.monotonic() + 3600
         settings = PoolSettings.from_env({"DATABASE_URL": stage.url})
         kinds = _kinds()
-        self.worker = Worker(settings, kinds, self.board, cell, _NoSignals(), -1)  # type: ignore[arg-type]
+        self.wake_pipe = WakePipe(1)
+        self.worker = Worker(settings, kinds, self.board, cell, _NoSignals(), self.wake_pipe)  # type: ignore[arg-type]
         self.settlement = self.worker._settlement
         self._lane = Lane("default", kinds.runnable(), self.settlement.claim)
         self.worker.check_schema()

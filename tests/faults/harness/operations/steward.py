@@ -17,6 +17,7 @@ from workerpool.duties.reconcile import Reconcile
 from workerpool.duties.rescue import Rescue
 from workerpool.duties.wake import Wake
 from workerpool.outcomes import Succeeded
+from workerpool.wake_pipe import WakePipe
 
 _STEWARD = "windlass steward"
 _CRASH = "was killed by signal 9"
@@ -24,8 +25,8 @@ _CRASH = "was killed by signal 9"
 
 def listen(stage: Stage) -> Iterator[None]:
     """It connects, listens and proves that it hears."""
-    read, write = os.pipe2(os.O_NONBLOCK)
-    wake = Wake(write, 4)
+    pipe = WakePipe(4)
+    wake = Wake(pipe)
 
     def another() -> Connection:
         return connect(stage.url, application_name="windlass steward proof")
@@ -45,9 +46,8 @@ def listen(stage: Stage) -> Iterator[None]:
     hints.hint(stage.admin, 2)
     # Its own proof may have come before, when the answer to it was what was cut.
     until(lambda: "2" in session.once(wake.hear), message="it hears")
-    assert os.read(read, 10) == b"!!"
-    os.close(read)
-    os.close(write)
+    assert [pipe.woken() for _ in range(3)] == [True, True, False]
+    pipe.close()
 
 
 def beat(stage: Stage) -> Iterator[None]:
