@@ -16,12 +16,12 @@ from sql.connection import Connection
 from sql.leases import START, Pick
 from sql.rows import Claimed
 
-# A scan may take a fortieth of the time (200 priorities at a twentieth drained at 89 % of one, now at 92), comes twice
-# within 100 ms only for a hint (at 20 ms each batch of 50 ms paid for one, 1 %) and is put off for a second at most.
+# A scan may take a fortieth of the time, comes twice within 100 ms only for a hint (at 20 ms each batch of 50 ms paid
+# for one, 1 %) and is put off for a second at most.
 _SCAN_GAP_SECONDS = 0.100
 _SCAN_GAP_FACTOR = 40
 _LONGEST_GAP_SECONDS = 1.0
-# So many streams that are empty are still asked, each for the price of an index lookup.
+# So many streams that are empty are still asked, each for the price of an index lookup: all of 200 took 3 % of a drain.
 _REMEMBERED = 32
 
 
@@ -49,6 +49,7 @@ class Lane:
         self._next_scan_if_hinted = 0.0
         self._scan_seconds = 0.0
         self._due_at = float("inf")
+        self._not_due: set[tuple[str, int]] = set()
 
     def claim(self, conn: Connection, worker_id: int, limit: int, hinted: bool = False) -> list[Claimed]:
         """Up to `limit` due jobs, highest priority first. Raises Unavailable.
@@ -81,6 +82,7 @@ class Lane:
         self._served = {key: self._served[key] for key in self._streams if key in self._served}
         due = [stream.due_in for stream in found.values()]
         self._due_at = began + min(due, default=float("inf"))
+        self._not_due = {key for key, stream in found.items() if stream.due_in > 0.0}
         claimed = self._claim_known(conn, worker_id, limit) if 0.0 in due else []
         if len(claimed) < limit:
             # Others took what was due. Without a cursor the stream would be forgotten, and its next hint miss.
@@ -109,13 +111,22 @@ class Lane:
     def _claim_known(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
         if not self._streams:
             return []
-        claimed = self._claim(conn, queue=self.queue, picks=self._picks(), limit=limit, worker_id=worker_id)
+        picks = self._picks()
+        claimed = self._claim(conn, queue=self.queue, picks=picks, limit=limit, worker_id=worker_id)
         self._turn += 1
         for job in claimed:
             stream = job.kind, int(job.priority)
             self._cursors[stream] = (job.run_at, job.id)
             self._served[stream] = self._turn
+        if len(picks) > _REMEMBERED and len(claimed) == limit:
+            self._forget_above(int(claimed[-1].priority))
         return claimed
+
+    def _forget_above(self, priority: int) -> None:
+        """A full claim that came down to `priority` found no more in what is above: the next scan looks there again."""
+        empty = [key for key in self._streams if key[1] > priority and key not in self._not_due]
+        forgotten = set(sorted(empty, key=lambda key: self._served.get(key, 0))[:-_REMEMBERED])
+        self._streams = [key for key in self._streams if key not in forgotten]
 
     def _picks(self) -> list[Pick]:
         """Highest priority first; kinds of equal priority take turns: first is the one served longest ago."""

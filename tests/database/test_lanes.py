@@ -243,6 +243,28 @@ def test_a_row_in_other_hands_when_the_cursor_passed_is_found_later(
     assert ids(until(lambda: lane.claim(connection, worker, 9), 2)) == given[:1]
 
 
+def test_of_the_streams_a_claim_has_emptied_only_the_latest_are_asked_until_the_next_scan(
+    connection: Connection, worker: int, long_ration: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_REMEMBERED", 3)
+    for priority in range(10):
+        add(connection, priority=priority)
+    row = connection.fetch_one("select windlass.rfc3339(now() + interval '1 second')")
+    assert row is not None
+    later = add(connection, priority=20, run_at=row[0])
+    lane = Lane("default", [KIND])
+    for priority in range(9, 1, -1):
+        (job,) = lane.claim(connection, worker, 1)
+        assert int(job.priority) == priority
+    # The three emptied last, what is there yet, and what was found to come due.
+    assert {priority for _, priority in lane._streams} == {20, 5, 4, 3, 2, 1, 0}
+    until(lambda: connection.fetch_one("select now() >= %(at)s::timestamptz", at=row[0]) == (True,))
+    assert ids(lane.claim(connection, worker, 1)) == [later]
+    again = add(connection, priority=9)
+    assert again not in ids(lane.claim(connection, worker, 1))
+    until(lambda: again in ids(lane.claim(connection, worker, 1)), 2 * long_ration)
+
+
 def test_only_so_many_empty_streams_are_remembered(connection: Connection, worker: int) -> None:
     lane = Lane("default", [KIND])
     for priority in range(lanes._REMEMBERED + 5):
