@@ -8,7 +8,6 @@ PROMETHEUS_MULTIPROC_DIR is set, which prometheus_client reads when it is first 
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,7 +15,6 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
-    multiprocess,
     values,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -28,6 +26,7 @@ from app.counts import Counted, Counts
 from sql.connection import Connection
 from sql.errors import StorageError
 from sql.rows import SnapshotHolder
+from workerpool.metric_files import MetricFiles
 
 log = logging.getLogger(__name__)
 
@@ -100,22 +99,11 @@ def exposition(connect: Callable[[], Connection], counts: Counts) -> bytes:
     """Prometheus text. Without a database it holds what the processes know, and `database_up` 0."""
     registry = CollectorRegistry()
     if _several_processes():
-        _Files(registry)  # type: ignore[no-untyped-call]
+        MetricFiles(registry)  # type: ignore[no-untyped-call]
     else:
         registry.register(_own)
     registry.register(_Tables(connect, counts))
     return generate_latest(registry)
-
-
-class _Files(multiprocess.MultiProcessCollector):
-    """The library's, without files that another process is just creating: they are empty for a moment, and one of them
-    would fail the whole scrape.
-    """
-
-    def collect(self) -> Iterable[Metric]:
-        """Every metric of every process."""
-        files = [str(path) for path in Path(self._path).glob("*.db") if path.stat().st_size]
-        return self.merge(files)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Tables(Collector):

@@ -11,10 +11,10 @@ from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
-from prometheus_client.metrics_core import Metric
+
+from workerpool.metric_files import MetricFiles
 
 _identity = "supervisor"
 
@@ -88,19 +88,8 @@ def forget_live(slot: str) -> None:
     multiprocess.mark_process_dead(slot)  # type: ignore[no-untyped-call]
 
 
-class _Files(multiprocess.MultiProcessCollector):
-    """The library's, without files that another process is just creating: they are empty for a moment, and one of them
-    would fail the whole scrape.
-    """
-
-    def collect(self) -> Iterable[Metric]:
-        """Every metric of every process."""
-        files = [str(path) for path in Path(self._path).glob("*.db") if path.stat().st_size]
-        return self.merge(files)  # type: ignore[no-any-return, no-untyped-call]
-
-
 def registry() -> CollectorRegistry:
     """What all processes counted, summed at scrape time."""
     collected = CollectorRegistry()
-    _Files(collected)  # type: ignore[no-untyped-call]
+    MetricFiles(collected)  # type: ignore[no-untyped-call]
     return collected

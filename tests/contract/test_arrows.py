@@ -88,8 +88,9 @@ def test_the_pool_never_imports_the_web() -> None:
     assert offenders("workerpool", "app") == set()
 
 
-def test_the_web_imports_of_the_pool_only_its_kinds() -> None:
-    assert offenders("app", "workerpool", but=("workerpool.kinds",)) == set()
+def test_the_web_imports_of_the_pool_only_its_kinds_and_how_metric_files_are_read() -> None:
+    assert offenders("app", "workerpool", but=("workerpool.kinds", "workerpool.metric_files")) == set()
+    assert IMPORTS["workerpool.metric_files"] & MODULES == set()
 
 
 def test_leases_are_touched_by_one_service_of_the_web_only() -> None:
