@@ -1,7 +1,7 @@
 """Hints: work came. They may be lost without harm, since every pool also polls."""
 
 from sql.connection import Connection
-from sql.errors import Unavailable
+from sql.errors import Rejected, Unavailable
 from sql.statements import load
 
 _SQL = load("hints")
@@ -13,6 +13,13 @@ def listen(conn: Connection) -> None:
 
 
 def hint(conn: Connection, count: int | str) -> None:
-    """Tells every pool that `count` jobs came. Raises Unavailable on a server that does not write any more."""
-    if not conn.execute(_SQL["hint"], count=str(count)):
+    """Tells every pool that `count` jobs came. Raises Unavailable on a server that does not write any more, Rejected
+    while its queue of notifications is full.
+    """
+    try:
+        sent = conn.execute(_SQL["hint"], count=str(count))
+    except Rejected:
+        conn.fetch_one(_SQL["forget_what_all_have_heard"])
+        sent = conn.execute(_SQL["hint"], count=str(count))
+    if not sent:
         raise Unavailable("the server has become read-only: whoever works has left it")

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -17,7 +17,7 @@ from support.processes import stopped
 from support.tables import put_one
 from support.waiting import until
 
-from sql import jobs
+from sql import hints, jobs
 from sql.connection import Connection
 from sql.errors import StorageError
 
@@ -41,6 +41,9 @@ def notifications(service: Service) -> dict[str, Any]:
             ran = ran_after(service, began)
             # The pool's leases go on.
             until(lambda: server.ask(_BEAT) > beaten, AGAIN_SECONDS, "the new steward beats")
+    # Whoever did not read has gone, and that is all it takes.
+    with closing(open_connection(service.url)) as conn:
+        hints.hint(conn, 1)
     service.count_exits()
     return {"ran_after_seconds": round(ran - began, 3), **service.verdict()}
 
