@@ -21,12 +21,8 @@ from sql.rows import Claimed
 _SCAN_GAP_SECONDS = 0.100
 _SCAN_GAP_FACTOR = 40
 _LONGEST_GAP_SECONDS = 1.0
-# So many streams that are empty are still asked, each for the price of an index lookup (all of 200 priorities took 3 %
-# of a drain); fewer as long as others fill each batch.
+# So many streams that are empty are still asked, each for the price of an index lookup: all of 200 took 3 % of a drain.
 _REMEMBERED = 32
-_REMEMBERED_BESIDE_WORK = 8
-# A batch seldom comes from more, and to name 200 took a claim 8 ms instead of 7.
-_ASKED_AT_ONCE = 32
 
 
 class Claim(Protocol):
@@ -113,26 +109,23 @@ class Lane:
         self._next_scan = now + max(_SCAN_GAP_SECONDS, gap)
 
     def _claim_known(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
+        if not self._streams:
+            return []
         picks = self._picks()
-        claimed: list[Claimed] = []
-        for first in range(0, len(picks), _ASKED_AT_ONCE):
-            asked, left = picks[first : first + _ASKED_AT_ONCE], limit - len(claimed)
-            claimed += self._claim(conn, queue=self.queue, picks=asked, limit=left, worker_id=worker_id)
-            if len(claimed) == limit:
-                break
+        claimed = self._claim(conn, queue=self.queue, picks=picks, limit=limit, worker_id=worker_id)
         self._turn += 1
         for job in claimed:
             stream = job.kind, int(job.priority)
             self._cursors[stream] = (job.run_at, job.id)
             self._served[stream] = self._turn
-        if len(picks) > _REMEMBERED_BESIDE_WORK and len(claimed) == limit:
+        if len(picks) > _REMEMBERED and len(claimed) == limit:
             self._forget_above(int(claimed[-1].priority))
         return claimed
 
     def _forget_above(self, priority: int) -> None:
         """A full claim that came down to `priority` found no more in what is above: the next scan looks there again."""
         empty = [key for key in self._streams if key[1] > priority and key not in self._not_due]
-        forgotten = set(sorted(empty, key=lambda key: self._served.get(key, 0))[:-_REMEMBERED_BESIDE_WORK])
+        forgotten = set(sorted(empty, key=lambda key: self._served.get(key, 0))[:-_REMEMBERED])
         self._streams = [key for key in self._streams if key not in forgotten]
 
     def _picks(self) -> list[Pick]:

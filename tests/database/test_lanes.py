@@ -2,8 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from support.waiting import until
@@ -12,8 +11,7 @@ from support.work import KIND, Meanwhile, add, add_many, ids, lease_of
 from sql import leases
 from sql.connection import Connection
 from sql.errors import Unavailable
-from sql.leases import Failure, Pick
-from sql.rows import Claimed
+from sql.leases import Failure
 from workerpool import lanes
 from workerpool.lanes import Lane
 
@@ -248,7 +246,7 @@ def test_a_row_in_other_hands_when_the_cursor_passed_is_found_later(
 def test_of_the_streams_a_claim_has_emptied_only_the_latest_are_asked_until_the_next_scan(
     connection: Connection, worker: int, long_ration: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "_REMEMBERED_BESIDE_WORK", 3)
+    monkeypatch.setattr(lanes, "_REMEMBERED", 3)
     for priority in range(10):
         add(connection, priority=priority)
     row = connection.fetch_one("select windlass.rfc3339(now() + interval '1 second')")
@@ -265,25 +263,6 @@ def test_of_the_streams_a_claim_has_emptied_only_the_latest_are_asked_until_the_
     again = add(connection, priority=9)
     assert again not in ids(lane.claim(connection, worker, 1))
     until(lambda: again in ids(lane.claim(connection, worker, 1)), 2 * long_ration)
-
-
-def test_a_claim_from_many_streams_asks_a_few_at_once_until_its_batch_is_full(
-    connection: Connection, worker: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def claim(conn: Connection, *, picks: Sequence[Pick], **terms: Any) -> list[Claimed]:
-        asked.append([pick.priority for pick in picks])
-        return leases.claim(conn, picks=picks, **terms)
-
-    monkeypatch.setattr(lanes, "_ASKED_AT_ONCE", 2)
-    for priority in range(5):
-        add_many(connection, 2, priority=priority)
-    lane = Lane("default", [KIND], claim)
-    assert [int(job.priority) for job in lane.claim(connection, worker, 7)] == [4, 4, 3, 3, 2, 2, 1]
-    assert asked == [[4, 3], [2, 1]]
-    assert [int(job.priority) for job in lane.claim(connection, worker, 7)] == [1, 0, 0]
-    assert asked[2:] == [[4, 3], [2, 1], [0]]
 
 
 def test_only_so_many_empty_streams_are_remembered(connection: Connection, worker: int) -> None:
