@@ -6,8 +6,10 @@ import time
 import pytest
 from support.work import add, add_many, claim, lease_of, look, register
 
+from sql import leases
 from sql.connection import Connection
 from sql.errors import Unavailable
+from sql.rows import Held
 from workerpool.board import WORKER, Board, Cell
 from workerpool.duties import reconcile
 from workerpool.duties.reconcile import Reconcile
@@ -80,6 +82,63 @@ def test_a_claim_that_failed_is_looked_for_though_nothing_is_on_the_board(
     cell.claiming = False
     steward.run(connection)
     assert (look(connection, job_id).status, cell.astray) == ("queued", False)
+
+
+def test_a_claim_that_failed_is_looked_for_again_when_the_next_one_begins_meanwhile(
+    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steward = Reconcile(board)
+    steward.run(connection)
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    cell.astray = True
+
+    read = leases.held_by
+
+    def held_by(conn: Connection, incarnations: list[int]) -> list[Held]:
+        cell.claiming = True
+        return read(conn, incarnations)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reconcile.leases, "held_by", held_by)
+        steward.run(connection)
+    assert look(connection, job_id).status == "running", "it may be of the claim that is under way"
+    cell.claiming = False
+    steward.run(connection)
+    assert look(connection, job_id).status == "queued"
+
+
+def test_a_claim_that_failed_is_looked_for_again_after_a_look_that_failed(
+    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steward = Reconcile(board)
+    steward.run(connection)
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    cell.astray = True
+    with monkeypatch.context() as outage:
+        outage.setattr(reconcile.leases, "held_by", _away)
+        with pytest.raises(Unavailable):
+            steward.run(connection)
+    steward.run(connection)
+    assert look(connection, job_id).status == "queued"
+
+
+def test_a_claim_that_failed_is_looked_for_again_once_its_stopped_worker_goes_on(
+    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steward = Reconcile(board)
+    steward.run(connection)
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    cell.astray = True
+    with monkeypatch.context() as stopped:
+        # With its lock held.
+        stopped.setattr(Cell, "entries", lambda _: None)
+        steward.run(connection)
+    assert look(connection, job_id).status == "running"
+    steward.run(connection)
+    assert look(connection, job_id).status == "queued"
 
 
 def test_what_is_on_the_board_is_found_without_reading_all_that_runs(

@@ -54,22 +54,25 @@ class Reconcile:
             return
         self._look_at = now + _LOOK_SECONDS
         # The tables first, then the board: what was settled in between is refused by its fence.
-        held = self._held_by(conn, [*dead, *living], now) if thorough else self._held(conn, living)
+        held = self._held_by(conn, [*dead, *living]) if thorough else self._held(conn, living)
         runnable = 0
         for cell in living:
             runnable += self._look_at_living(conn, cell, held[cell.incarnation])
         for cell in dead:
             runnable += settle_dead(conn, cell, held[cell.incarnation])
             self._bury(conn, cell, now, clean=not held[cell.incarnation])
+        if thorough:
+            self._thorough_at = now + _THOROUGH_SECONDS
         if runnable:
             # Of any pool: the workers of this one may all be busy.
             hints.hint(conn, runnable)
 
-    def _held_by(self, conn: Connection, cells: Sequence[Cell], now: float) -> dict[int, list[Held]]:
+    def _held_by(self, conn: Connection, cells: Sequence[Cell]) -> dict[int, list[Held]]:
+        # A look that fails half way has taken the flags and done nothing for it: the next is thorough too.
+        self._thorough_at = 0.0
         for cell in cells:
             # Before the table is read: of a claim that fails from now on the next look will know.
             cell.astray = cell.claiming
-        self._thorough_at = now + _THOROUGH_SECONDS
         return _by_worker(leases.held_by(conn, [cell.incarnation for cell in cells]) if cells else ())
 
     def _held(self, conn: Connection, living: Sequence[Cell]) -> dict[int, list[Held]]:
@@ -83,9 +86,13 @@ class Reconcile:
         claiming = cell.claiming
         entries = cell.entries()
         if entries is None:
-            # It is stopped with its lock held; its lease will run out.
+            # It is stopped with its lock held; its lease will run out, or it goes on.
+            cell.astray = True
             return 0
         by_fence = {entry.fence: entry for entry in entries}
+        if claiming and any(row.fence not in by_fence for row in held):
+            # Of this claim, or of one before whose answer was lost: that is seen when none is under way.
+            cell.astray = True
         long = _runs_long(cell, time.monotonic())
         if long or cell.stopped:
             # The worker counts them, when it comes to settle them and finds it done.
