@@ -16,8 +16,8 @@ from sql.connection import Connection
 from sql.leases import START, Pick
 from sql.rows import Claimed
 
-# A scan may take a fortieth of the time, comes twice within 100 ms only for a hint (at 20 ms each batch of 50 ms paid
-# for one, 1 %) and is put off for a second at most.
+# A scan may take a fortieth of the time, comes twice within 100 ms only for a hint (at 20 ms each batch paid for one,
+# 1 %) and is put off for a second at most.
 _SCAN_GAP_SECONDS = 0.100
 _SCAN_GAP_FACTOR = 40
 _LONGEST_GAP_SECONDS = 1.0
@@ -35,10 +35,14 @@ class Claim(Protocol):
 
 
 class Lane:
-    """One queue as one worker sees it. `claim` is called like `leases.claim` and may do more in the same round trip."""
+    """One queue as one worker sees it. `claim` is called like `leases.claim` and may do more in the same round trip.
+
+    seen_at  when the last look at all of the queue began
+    """
 
     def __init__(self, queue: str, kinds: Sequence[str], claim: Claim = leases.claim) -> None:
         self.queue = queue
+        self.seen_at = 0.0
         self._kinds = kinds
         self._claim = claim
         self._streams: list[tuple[str, int]] = []
@@ -59,16 +63,18 @@ class Lane:
         """
         if hinted or time.monotonic() < self._next_scan:
             claimed = self._claim_known(conn, worker_id, limit)
+            if hinted and not claimed:
+                self._next_scan = min(self._next_scan, self._next_scan_if_hinted)
+            if hinted or claimed:
+                # Work comes, and may lie behind the cursors too. A look for the sake of another queue says nothing of
+                # this one: two queues kept each other from their rest with it.
+                self._due_at = min(self._due_at, self._next_scan)
             if claimed:
                 return claimed
-            if hinted:
-                self._next_scan = min(self._next_scan, self._next_scan_if_hinted)
-            # The cursors' view is exhausted: what is due now, if anything, lies behind them.
-            self._due_at = min(self._due_at, self._next_scan)
         return self._scan(conn, worker_id, limit) if time.monotonic() >= self._next_scan else []
 
     def _scan(self, conn: Connection, worker_id: int, limit: int) -> list[Claimed]:
-        began = time.monotonic()
+        self.seen_at = began = time.monotonic()
         found = {(stream.kind, stream.priority): stream for stream in leases.streams(conn, self.queue, self._kinds)}
         former = self._cursors.copy()
         for key, stream in found.items():
@@ -90,15 +96,15 @@ class Lane:
         self._put_off_scan(time.monotonic() - began)
         return claimed
 
-    def idle_seconds(self, longest: float) -> float:
-        """How long this queue may be left alone after a claim that found nothing.
+    def idle_seconds(self) -> float:
+        """How long this queue may be left alone after a claim that found nothing; `math.inf` when it is empty.
 
         Before a long wait comes a scan, so that a wait begins only when nothing is due and ends when something is.
         """
         now = time.monotonic()
         if self._due_at <= now:
-            return max(0.0, min(longest, self._next_scan - now))
-        return min(longest, self._due_at - now)
+            return max(0.0, self._next_scan - now)
+        return self._due_at - now
 
     def _put_off_scan(self, seconds: float) -> None:
         # The shorter of the last two: the first on a connection is slow, and one may have waited for a lock.

@@ -7,7 +7,7 @@ import termios
 
 
 class WakePipe:
-    """Made before the first fork; `workers` are how many there are to wake."""
+    """Made before the first fork; `workers` are how many there may be to wake."""
 
     def __init__(self, workers: int) -> None:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

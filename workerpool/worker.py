@@ -1,7 +1,6 @@
 """The loop of one worker process: claim, run, settle, until it is told to leave."""
 
 import logging
-import math
 import os
 import random
 import socket
@@ -51,7 +50,6 @@ class Worker:
         self._wears = settings.worker_max_jobs is not None or settings.worker_max_rss_mb is not None
         self._ran = 0
         self._claimed_at = 0.0
-        self._looked_at = 0.0
         self._looks_for_all = False
         self._session = Session(
             settings.database_url,
@@ -146,15 +144,14 @@ class Worker:
         """Claims and works a batch; False when there was nothing to claim. `hinted`: something is said to have come."""
         limit = self._pace.batch()
         for_all, self._looks_for_all = self._looks_for_all, False
-        self._looked_at = time.monotonic()
         if for_all:
-            self._board.looked_at = self._looked_at
-        for _ in self._lanes:
+            self._board.looked_at = time.monotonic()
+        for asked, _ in enumerate(self._lanes, 1):
             lane = self._lanes.pop(0)
             self._lanes.append(lane)
             claimed = self._claim(lane, limit, hinted)
             if claimed:
-                if for_all and len(claimed) == limit:
+                if for_all and (len(claimed) == limit or asked < len(self._lanes)):
                     # Nobody was told of these, and there may be more: one worker an interval would join in.
                     self._wake_pipe.wake_others()
                 self._work(lane.queue, claimed)
@@ -178,14 +175,13 @@ class Worker:
                 self._settlement.flush()
                 return lane.claim(conn, cell.incarnation, limit, hinted)
 
+        # Whoever leaves in the middle of it leaves it so: the server may carry out what was sent for seconds yet.
         cell.claiming = True
-        try:
-            claimed = self._session.run(claim, unless=self._leaving)
-            if claimed:
-                self._claimed_at = time.monotonic()
-                cell.begin([(job.id, job.fence) for job in claimed])
-        finally:
-            cell.claiming = False
+        claimed = self._session.run(claim, unless=self._leaving)
+        if claimed:
+            self._claimed_at = time.monotonic()
+            cell.begin([(job.id, job.fence) for job in claimed])
+        cell.claiming = False
         return claimed
 
     def _work(self, queue: str, batch: list[Claimed]) -> None:
@@ -234,7 +230,7 @@ class Worker:
         self._session.if_open(lambda conn: leases.report_progress(conn, self._cell.incarnation, lease, text))
 
     def _idle(self) -> bool:
-        """Waits for the steward's hint, the next due job or this worker's turn to look; True for a hint.
+        """Waits for a hint, the next due job or this worker's turn to look; True for a hint.
 
         The idle workers of a pool look once an interval between them, and not each: eight that did took a steady
         eight claims a second. Whoever finds that another has looked since waits on.
@@ -242,10 +238,10 @@ class Worker:
         board = self._board
         poll = self._settings.poll_interval_ms / 1000
         now = time.monotonic()
-        rest = min(lane.idle_seconds(math.inf) for lane in self._lanes)
+        rest = min(lane.idle_seconds() for lane in self._lanes)
         if rest > poll:
-            # All of every queue was seen; what stands in for a scan that comes yet is nothing to rest on for others.
-            board.looked_at = self._looked_at
+            # Not where a scan comes yet: that is nothing to rest on for others.
+            board.looked_at = max(board.looked_at, min(lane.seen_at for lane in self._lanes))
         due_at = now + rest
         while not self._leaving() and self._cell.lease_holds(now):
             looked_at = board.looked_at

@@ -1,5 +1,6 @@
 """What a hint makes of a worker's view of a queue: a claim at once, and a scan sooner than usual."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -22,7 +23,9 @@ def test_a_hinted_job_of_a_stream_that_was_empty_is_claimed_without_a_scan(
     lane = Lane("default", [KIND])
     add(connection)
     assert len(lane.claim(connection, worker, 5)) == 1
-    until(lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds(60) == 60, 2, "it has seen it empty")
+    until(
+        lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds() == math.inf, 2, "it has seen it empty"
+    )
     job_id = add(connection)
     monkeypatch.setattr(lanes.leases, "streams", lambda *_: pytest.fail("a scan came first"))
     assert ids(lane.claim(connection, worker, 5, hinted=True)) == [job_id]
@@ -32,7 +35,9 @@ def test_a_hinted_claim_that_finds_nothing_scans_when_that_is_due(connection: Co
     lane = Lane("default", [KIND, "new"])
     add(connection)
     assert len(lane.claim(connection, worker, 5)) == 1
-    until(lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds(60) == 60, 2, "it has seen it empty")
+    until(
+        lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds() == math.inf, 2, "it has seen it empty"
+    )
     job_id = add(connection, kind="new")
     assert ids(until(lambda: lane.claim(connection, worker, 5, hinted=True), 2)) == [job_id]
 
@@ -58,7 +63,7 @@ def test_scans_for_hints_have_a_ration_too_and_a_lane_rests_until_then(
         assert lane.claim(connection, worker, 5, hinted=True) == []
     job_id = add(connection)
     assert lane.claim(connection, worker, 5, hinted=True) == []
-    assert 0 < lane.idle_seconds(60) <= 1 < long_ration
+    assert 0 < lane.idle_seconds() <= 1 < long_ration
     assert ids(until(lambda: lane.claim(connection, worker, 5), 10)) == [job_id]
 
 
@@ -74,7 +79,9 @@ def test_a_stream_whose_jobs_others_took_is_still_known_when_the_next_hint_comes
         assert len(claim(other, register(other))) == 1
         monkeypatch.setattr(lanes.leases, "streams", lambda *asked: found.append(look(*asked)) or found[-1])
         until(lambda: lane.claim(connection, worker, 5) == [] and any(found), 2, "it sees the job it cannot have")
-    until(lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds(60) == 60, 2, "it has seen it empty")
+    until(
+        lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds() == math.inf, 2, "it has seen it empty"
+    )
     job_id = add(connection)
     monkeypatch.setattr(lanes.leases, "streams", lambda *_: pytest.fail("a scan came first"))
     assert ids(lane.claim(connection, worker, 5, hinted=True)) == [job_id]

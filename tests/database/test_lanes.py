@@ -1,5 +1,6 @@
 """One worker's view of a queue: whose turn it is, what its cursors pass over, and how long it may rest."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def test_a_claim_starts_where_the_last_ended_and_a_scan_finds_what_came_behind(
     assert ids(lane.claim(connection, worker, 10)) == given[2:]
     assert lane.claim(connection, worker, 10) == []
     # It does not rest on that, but only until the ration lets it look from the start.
-    assert 0 < lane.idle_seconds(60) <= long_ration
+    assert 0 < lane.idle_seconds() <= long_ration
     found = until(lambda: lane.claim(connection, worker, 10), 10)
     assert time.monotonic() - scanned_at >= long_ration
     assert ids(found) == [behind, first[0].id]
@@ -138,10 +139,9 @@ def test_scans_come_no_closer_than_their_ration(connection: Connection, worker: 
     assert lane.claim(connection, worker, 5) == []
     job_id = add(connection)
     assert lane.claim(connection, worker, 5) == []
-    # Somebody woke it, so it does not go back to the long rest that the scan allowed.
-    assert lane.idle_seconds(60) <= long_ration
+    assert lane.seen_at - began < long_ration
     assert ids(until(lambda: lane.claim(connection, worker, 5), 10)) == [job_id]
-    assert time.monotonic() - began >= long_ration
+    assert lane.seen_at - began >= long_ration
 
 
 def test_slow_scans_put_off_the_next(connection: Connection, worker: int, open_another: Opener) -> None:
@@ -157,8 +157,8 @@ def test_slow_scans_put_off_the_next(connection: Connection, worker: int, open_a
             until(lambda since=held_since: time.monotonic() > since + 0.03)
         assert scan.answer() == []
     lane.claim(connection, worker, 5)
-    # Twenty times the 30 ms it took at least.
-    assert lane.idle_seconds(60) > 0.3
+    # Forty times the 30 ms it took at least would be longer than the longest.
+    assert lane.idle_seconds() > 0.9
 
 
 def test_work_of_other_queues_and_kinds_is_left_alone(connection: Connection, worker: int) -> None:
@@ -166,7 +166,7 @@ def test_work_of_other_queues_and_kinds_is_left_alone(connection: Connection, wo
     add(connection, queue="other", priority=9)
     lane = Lane("default", [KIND])
     assert lane.claim(connection, worker, 5) == []
-    assert lane.idle_seconds(60) == 60
+    assert lane.idle_seconds() == math.inf
 
 
 def test_a_lane_without_kinds_claims_nothing(connection: Connection, worker: int) -> None:
@@ -180,7 +180,7 @@ def test_a_paused_queue_rests_and_wakes_when_it_is_resumed(connection: Connectio
     assert len(lane.claim(connection, worker, 1)) == 1
     connection.execute("insert into windlass.queues (name, paused_at) values ('default', now())")
     assert lane.claim(connection, worker, 1) == []
-    until(lambda: lane.claim(connection, worker, 1) == [] and lane.idle_seconds(60) == 60)
+    until(lambda: lane.claim(connection, worker, 1) == [] and lane.idle_seconds() == math.inf)
     connection.execute("update windlass.queues set paused_at = null")
     assert len(until(lambda: lane.claim(connection, worker, 5))) == 3
 
@@ -188,8 +188,17 @@ def test_a_paused_queue_rests_and_wakes_when_it_is_resumed(connection: Connectio
 def test_with_nothing_there_a_lane_rests_as_long_as_it_may(connection: Connection, worker: int) -> None:
     lane = Lane("default", [KIND])
     assert lane.claim(connection, worker, 5) == []
-    assert lane.idle_seconds(60) == 60
-    assert lane.idle_seconds(0.25) == 0.25
+    assert lane.idle_seconds() == math.inf
+
+
+def test_who_looks_at_a_resting_lane_too_early_lets_it_rest_on(connection: Connection, worker: int) -> None:
+    lane = Lane("default", [KIND])
+    add_many(connection, 2)
+    until(lambda: lane.claim(connection, worker, 5) == [] and lane.idle_seconds() == math.inf)
+    assert lane.claim(connection, worker, 5) == []
+    assert lane.idle_seconds() == math.inf
+    assert lane.claim(connection, worker, 5, hinted=True) == []
+    assert lane.idle_seconds() <= 0.1
 
 
 def test_a_rest_ends_when_scheduled_work_comes_due(connection: Connection, worker: int) -> None:
@@ -199,8 +208,7 @@ def test_a_rest_ends_when_scheduled_work_comes_due(connection: Connection, worke
     add(connection, run_at="2999-01-01T00:00:00Z", priority=9)
     lane = Lane("default", [KIND])
     assert lane.claim(connection, worker, 5) == []
-    assert 0 < lane.idle_seconds(60) <= 1
-    assert lane.idle_seconds(0.01) <= 0.01
+    assert 0 < lane.idle_seconds() <= 1
     claimed = until(lambda: lane.claim(connection, worker, 5), 5)
     assert ids(claimed) == [soon]
     started = connection.fetch_one("select started_at >= run_at from windlass.running")
@@ -216,7 +224,7 @@ def test_due_work_in_other_hands_is_looked_for_again_soon(
     with other.transaction():
         other.execute("select from windlass.ready for update")
         assert lane.claim(connection, worker, 5) == []
-        assert lane.idle_seconds(60) <= 1
+        assert lane.idle_seconds() <= 1
     assert ids(until(lambda: lane.claim(connection, worker, 5), 2)) == [job_id]
 
 
@@ -269,6 +277,8 @@ def test_only_so_many_empty_streams_are_remembered(connection: Connection, worke
     lane = Lane("default", [KIND])
     for priority in range(lanes._REMEMBERED + 5):
         add(connection, priority=priority)
-    until(lambda: not lane.claim(connection, worker, 1) and lane.idle_seconds(60) == 60, 10, "it has seen all empty")
+    until(
+        lambda: not lane.claim(connection, worker, 1) and lane.idle_seconds() == math.inf, 10, "it has seen all empty"
+    )
     assert len(lane._streams) == len(lane._cursors) == lanes._REMEMBERED
     assert {priority for _, priority in lane._streams} == set(range(lanes._REMEMBERED)), "the latest served"

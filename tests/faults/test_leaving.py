@@ -6,6 +6,13 @@ import pytest
 from faults.harness import leaving
 from faults.harness.arena import Arena
 from faults.harness.history import faultless
+from faults.harness.proxy import Cut
+from faults.harness.stage import stage
+from faults.harness.wire import CLIENT
+from support.database import Databases
+from support.waiting import until
+
+from workerpool.session import Abandoned
 
 POOLS, SUPERVISORS, REPLACEMENTS, WEB_PROCESSES = 4, 2, 1, 6
 
@@ -16,6 +23,19 @@ def test_term_to_everybody_twice_at_any_instant_strands_nothing_and_spends_no_at
     assert figures["exits_past_their_time"] == 0
     assert figures["stranded"] == 0
     assert figures["attempts_spent_on_give_backs"] == 0
+
+
+def test_a_claim_that_a_worker_leaves_in_the_middle_counts_as_under_way(databases: Databases) -> None:
+    with stage(databases) as made:
+        worker = made.worker()
+        (job_id,) = made.add()
+        worker.worker._draining = True
+        # It looks for streams, claims from them, and connects again.
+        made.proxy.watch(Cut(CLIENT, 2, after=True), Cut(CLIENT, 3))
+        with pytest.raises(Abandoned):
+            worker.claim()
+        until(lambda: made.job(job_id).status == "running", message="the server carries it out")
+        assert worker.cell.claiming
 
 
 def test_a_killed_supervisor_leaves_no_orphan_after_a_second_and_loses_no_job(arena: Arena) -> None:

@@ -68,6 +68,21 @@ def test_who_finds_work_without_a_hint_wakes_the_others(
         effects.open_gate(each)
 
 
+def test_who_finds_work_in_one_queue_without_a_hint_has_the_others_look_in_the_rest(
+    start_pool: StartPool, connection: Connection, effects: Effects
+) -> None:
+    start_pool(worker_processes=2, worker_queues="first,second", poll_interval_ms=1500).ready()
+    # Each would take more than one job.
+    for each in put(connection, "note", *[{}] * 500, queue="first"):
+        ended(connection, each)
+    until(lambda: all_idle(connection), message="all wait")
+    long = [put_one(connection, "gate", queue=queue, hint=False) for queue in ("first", "second")]
+    began = [effects.wait_for("began", each).at for each in long]
+    assert max(began) - min(began) < 1
+    for each in long:
+        effects.open_gate(each)
+
+
 @pytest.mark.parametrize("hint", [True, False])
 def test_a_scheduled_job_starts_at_its_time_and_not_before(
     start_pool: StartPool, connection: Connection, effects: Effects, hint: bool
