@@ -24,7 +24,7 @@ class Board:
     slots         how many children may exist at once: the steward, the workers, and one worker more while
                   the pool replaces its workers one by one
     closing       the supervisor lets the steward go: one last pass, then exit 0
-    looked_at     when the pool's last look began: at all of every queue with nothing found, or for all who wait
+    looked_at     when somebody last began to look for all who wait, or had last seen all of every queue
     supervisor    pid of the supervisor, 0 before it runs
     """
 

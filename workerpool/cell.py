@@ -29,8 +29,8 @@ class Cell(Batch):
     lease_until   until when the lease holds (the steward writes it)
     lost          the lease was lost (the steward sets it, the worker clears it when it registers again)
     boot_error    why the child could not boot, up to 400 bytes
-    claiming      a claim is under way: what it took may not be on the board yet
-    astray        a claim failed: what it took, if it was carried out, is on no board (the steward clears it)
+    claiming      a claim is under way, or was when its worker left: what it took may not be on the board yet
+    astray_at     when a claim last failed: what it took, if it was carried out, or still will be, is on no board
     cause         of death: crashed, timeout, drained, recycled or replaced
     sentence      how it died, for people
     """
@@ -46,7 +46,7 @@ class Cell(Batch):
     sentence = Text(20, 248)
     boot_error = Text(52, 400)
     claiming = Flag(104)
-    astray = Flag(107)
+    astray_at = Float(107)
 
     def lease_holds(self, now: float) -> bool:
         """Its worker may start a job now. Asked before each, so without the 0.2 µs that two descriptors take."""

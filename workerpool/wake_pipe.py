@@ -27,10 +27,6 @@ class WakePipe:
             # Full: everybody is awake already.
             pass
 
-    def wake_others(self) -> None:
-        """All workers but the one that calls it."""
-        self.wake(self._workers - 1)
-
     def woken(self) -> bool:
         """Takes a byte; False when another worker was quicker."""
         try:

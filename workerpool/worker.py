@@ -12,7 +12,7 @@ from sql.errors import Rejected, SchemaUnsupported, StorageError, Unavailable
 from sql.leases import Lease
 from sql.rows import Claimed
 from workerpool import metrics, proc
-from workerpool.board import Board, Cell
+from workerpool.board import WORKER, Board, Cell
 from workerpool.errors import BootFailure
 from workerpool.execution import Execution
 from workerpool.interrupts import Interrupts
@@ -152,8 +152,9 @@ class Worker:
             claimed = self._claim(lane, limit, hinted)
             if claimed:
                 if for_all and (len(claimed) == limit or asked < len(self._lanes)):
-                    # Nobody was told of these, and there may be more: one worker an interval would join in.
-                    self._wake_pipe.wake_others()
+                    # Nobody was told of these, and there may be more, in queues not asked yet too: one worker an
+                    # interval would join in.
+                    self._wake_pipe.wake(sum(cell.role == WORKER for cell in self._board.living()) - 1)
                 self._work(lane.queue, claimed)
                 return True
         # No claim may have been sent that could have taken it along.
@@ -168,7 +169,7 @@ class Worker:
                 return lane.claim(conn, cell.incarnation, limit, hinted)
             except StorageError as error:
                 # Whether it was carried out is not known: the steward looks.
-                cell.astray = True
+                cell.astray_at = time.monotonic()
                 if not isinstance(error, Rejected):
                     raise
                 # A kept result cannot be stored, and nothing was done. A settle alone finds out which.
@@ -240,7 +241,7 @@ class Worker:
         now = time.monotonic()
         rest = min(lane.idle_seconds() for lane in self._lanes)
         if rest > poll:
-            # Not where a scan comes yet: that is nothing to rest on for others.
+            # Where a scan comes yet, that is nothing for others to rest on.
             board.looked_at = max(board.looked_at, min(lane.seen_at for lane in self._lanes))
         due_at = now + rest
         while not self._leaving() and self._cell.lease_holds(now):

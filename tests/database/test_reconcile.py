@@ -76,12 +76,12 @@ def test_a_claim_that_failed_is_looked_for_though_nothing_is_on_the_board(
     claim(connection, cell.incarnation)
     steward.run(connection)
     assert look(connection, job_id).status == "running", "nothing gave it a reason to look"
-    cell.astray, cell.claiming = True, True
+    cell.astray_at, cell.claiming = time.monotonic(), True
     steward.run(connection)
-    assert (look(connection, job_id).status, cell.astray) == ("running", True), "its answer may still come"
+    assert look(connection, job_id).status == "running", "its answer may still come"
     cell.claiming = False
     steward.run(connection)
-    assert (look(connection, job_id).status, cell.astray) == ("queued", False)
+    assert look(connection, job_id).status == "queued"
 
 
 def test_a_claim_that_failed_is_looked_for_again_when_the_next_one_begins_meanwhile(
@@ -91,7 +91,7 @@ def test_a_claim_that_failed_is_looked_for_again_when_the_next_one_begins_meanwh
     steward.run(connection)
     job_id = add(connection)
     claim(connection, cell.incarnation)
-    cell.astray = True
+    cell.astray_at = time.monotonic()
 
     read = leases.held_by
 
@@ -108,6 +108,32 @@ def test_a_claim_that_failed_is_looked_for_again_when_the_next_one_begins_meanwh
     assert look(connection, job_id).status == "queued"
 
 
+def test_a_claim_that_failed_is_found_though_the_server_carries_it_out_seconds_later(
+    connection: Connection, board: Board, cell: Cell
+) -> None:
+    steward = Reconcile(board)
+    cell.astray_at = time.monotonic() - 5
+    steward.run(connection)
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    steward.run(connection)
+    assert look(connection, job_id).status == "queued"
+
+
+def test_a_death_is_kept_until_no_claim_that_failed_can_be_carried_out_any_more(
+    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steward = Reconcile(board)
+    monkeypatch.setattr(reconcile, "_AFTERMATH_SECONDS", 0.0)
+    cell.astray_at = time.monotonic()
+    cell.bury("left", cause="drained")
+    steward.run(connection)
+    assert cell.dead
+    cell.astray_at -= 10
+    steward.run(connection)
+    assert cell.is_free
+
+
 def test_a_claim_that_failed_is_looked_for_again_after_a_look_that_failed(
     connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +141,7 @@ def test_a_claim_that_failed_is_looked_for_again_after_a_look_that_failed(
     steward.run(connection)
     job_id = add(connection)
     claim(connection, cell.incarnation)
-    cell.astray = True
+    cell.astray_at = time.monotonic()
     with monkeypatch.context() as outage:
         outage.setattr(reconcile.leases, "held_by", _away)
         with pytest.raises(Unavailable):
@@ -131,7 +157,7 @@ def test_a_claim_that_failed_is_looked_for_again_once_its_stopped_worker_goes_on
     steward.run(connection)
     job_id = add(connection)
     claim(connection, cell.incarnation)
-    cell.astray = True
+    cell.astray_at = time.monotonic()
     with monkeypatch.context() as stopped:
         # With its lock held.
         stopped.setattr(Cell, "entries", lambda _: None)

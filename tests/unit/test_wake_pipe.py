@@ -31,8 +31,3 @@ def test_no_more_bytes_wait_than_there_are_workers(pipe: WakePipe) -> None:
     pipe.wake(1000)
     pipe.wake(5)
     assert woken(pipe) == 8
-
-
-def test_who_wakes_the_others_is_awake_already(pipe: WakePipe) -> None:
-    pipe.wake_others()
-    assert woken(pipe) == 7

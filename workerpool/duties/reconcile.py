@@ -27,8 +27,9 @@ _GLANCE_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 # All of `running` is read when a worker died or a claim of one failed; this often in case that was not noticed.
 _THOROUGH_SECONDS = 30.0
-# A claim under way when its worker died is still carried out by the server, at the longest until its statement timeout
-# (5 s): the death is kept until that is over, or what it took would be rescued at the cost of an attempt.
+# A claim that failed, or was under way when its worker died, may be carried out yet, at the longest until its statement
+# timeout (5 s): all is read, and the death kept, until that is over. Else what it took would wait for the next thorough
+# look, or be rescued at the cost of an attempt.
 _AFTERMATH_SECONDS, _AFTERMATH_OF_CLAIM_SECONDS = 1.0, 6.0
 
 
@@ -49,30 +50,24 @@ class Reconcile:
         now = time.monotonic()
         dead = [cell for cell in self._board.dead() if cell.role == WORKER]
         living = [cell for cell in self._board.living() if cell.role == WORKER and cell.incarnation]
-        thorough = bool(dead) or any(cell.astray for cell in living) or now >= self._thorough_at
+        thorough = bool(dead) or any(_astray(cell, now) for cell in living) or now >= self._thorough_at
         if not (thorough or (now >= self._look_at and any(cell.holds for cell in living)) or any(map(_blocks, living))):
             return
         self._look_at = now + _LOOK_SECONDS
         # The tables first, then the board: what was settled in between is refused by its fence.
-        held = self._held_by(conn, [*dead, *living]) if thorough else self._held(conn, living)
+        held = self._held_by(conn, [*dead, *living], now) if thorough else self._held(conn, living)
         runnable = 0
         for cell in living:
             runnable += self._look_at_living(conn, cell, held[cell.incarnation])
         for cell in dead:
             runnable += settle_dead(conn, cell, held[cell.incarnation])
             self._bury(conn, cell, now, clean=not held[cell.incarnation])
-        if thorough:
-            self._thorough_at = now + _THOROUGH_SECONDS
         if runnable:
             # Of any pool: the workers of this one may all be busy.
             hints.hint(conn, runnable)
 
-    def _held_by(self, conn: Connection, cells: Sequence[Cell]) -> dict[int, list[Held]]:
-        # A look that fails half way has taken the flags and done nothing for it: the next is thorough too.
-        self._thorough_at = 0.0
-        for cell in cells:
-            # Before the table is read: of a claim that fails from now on the next look will know.
-            cell.astray = cell.claiming
+    def _held_by(self, conn: Connection, cells: Sequence[Cell], now: float) -> dict[int, list[Held]]:
+        self._thorough_at = now + _THOROUGH_SECONDS
         return _by_worker(leases.held_by(conn, [cell.incarnation for cell in cells]) if cells else ())
 
     def _held(self, conn: Connection, living: Sequence[Cell]) -> dict[int, list[Held]]:
@@ -86,13 +81,9 @@ class Reconcile:
         claiming = cell.claiming
         entries = cell.entries()
         if entries is None:
-            # It is stopped with its lock held; its lease will run out, or it goes on.
-            cell.astray = True
+            # It is stopped with its lock held; its lease will run out.
             return 0
         by_fence = {entry.fence: entry for entry in entries}
-        if claiming and any(row.fence not in by_fence for row in held):
-            # Of this claim, or of one before whose answer was lost: that is seen when none is under way.
-            cell.astray = True
         long = _runs_long(cell, time.monotonic())
         if long or cell.stopped:
             # The worker counts them, when it comes to settle them and finds it done.
@@ -124,7 +115,8 @@ class Reconcile:
 
     def _bury(self, conn: Connection, cell: Cell, now: float, *, clean: bool) -> None:
         died_at = self._died_at.setdefault(cell.incarnation, now)
-        if clean and now - died_at >= (_AFTERMATH_OF_CLAIM_SECONDS if cell.claiming else _AFTERMATH_SECONDS):
+        aftermath = _AFTERMATH_OF_CLAIM_SECONDS if cell.claiming else _AFTERMATH_SECONDS
+        if clean and now - died_at >= aftermath and not _astray(cell, now):
             workers.lose(conn, [cell.incarnation])
             self._died_at.pop(cell.incarnation)
             cell.free()
@@ -210,6 +202,11 @@ def _by_worker(rows: Iterable[Held]) -> dict[int, list[Held]]:
     for row in rows:
         held[row.worker_id].append(row)
     return held
+
+
+def _astray(cell: Cell, now: float) -> bool:
+    """The server may still carry out a claim of which the worker knows only that it failed."""
+    return cell.astray_at > 0 and now - cell.astray_at < _AFTERMATH_OF_CLAIM_SECONDS
 
 
 def _blocks(cell: Cell) -> bool:

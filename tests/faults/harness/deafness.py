@@ -41,7 +41,7 @@ def notifications(service: Service) -> dict[str, Any]:
             ran = ran_after(service, began)
             # The pool's leases go on.
             until(lambda: server.ask(_BEAT) > beaten, AGAIN_SECONDS, "the new steward beats")
-    # Whoever did not read has gone, and that is all it takes.
+    # Whoever did not read has gone, and that is all it takes for a hint to be heard again.
     with closing(open_connection(service.url)) as conn:
         hints.hint(conn, 1)
     service.count_exits()
@@ -98,8 +98,16 @@ def _deaf_listener(url: str) -> Iterator[None]:
                 sender.cursor().execute("notify nobody, 'x'")
         yield
     finally:
+        session = deaf.info.backend_pid
         deaf.close()
+        until(lambda: not _is_there(sender, session), message="the session that did not read ends")
         sender.close()
+
+
+def _is_there(conn: psycopg2.extensions.connection, session: int) -> bool:
+    with conn.cursor() as cursor:
+        cursor.execute("select from pg_stat_activity where pid = %s", (session,))
+        return cursor.rowcount == 1
 
 
 def stuck_listener(service: Service, count: int = 4) -> dict[str, Any]:
