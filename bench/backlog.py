@@ -3,9 +3,9 @@
 The same no-op jobs are drained in turn from an otherwise empty database and from one with: a million scheduled jobs of
 a higher priority; five and ten million finished ones (written by SQL); a hundred queues, or two hundred priorities,
 over which the jobs are spread; a hundred thousand jobs at the head, half of them of a higher priority and all of them
-due earlier, of a kind this pool does not run. Priorities come in both orders: where the last to come go first, the
-indexes of what is finished do not grow at their end, whatever a claim costs. Jobs per second are without the first and
-last tenth of each drain, and in each round the better of two, in turn with two of an empty database.
+due earlier, of a kind this pool does not run. Priorities come in both orders: where the last to come go first, what is
+finished is written in another order than it came, which has a price of its own. Jobs per second are without the first
+and last tenth of each drain, and in each round the better of two, in turn with two of an empty database.
 """
 
 from argparse import Namespace

@@ -75,6 +75,12 @@ Tried: batches beyond 1,000, fewer or untyped columns in the claim's answer, no 
 takes 8 µs while the processor's caches are warm takes several times that just after a sleep. Batches twice as long
 would add one point, and let a job wait twice as long behind its neighbours.
 
+**200 priorities at 90 % of the empty table's rate, on PostgreSQL 15, where the last to come go first.** The same claims
+of as many streams pass it where jobs go in the order in which they came (*backlog*): what is lost comes with rows and
+index entries that are read and written in another order than they were made in. Of the claim's own we took away what
+was to be had: emptied streams are forgotten, and looking for new ones has a fortieth of the time. Tried: to name fewer
+streams in a claim, which cost more, by a second commit, than it saved.
+
 **Pickup within 1.0 ms in the median.** More than half is the claim itself, from its begin to the handler, when nothing
 has run for a while; the rest is six wake-ups, of the listener, the worker and the server's processes (*pickup*). Not to
 wait until the claim is durable would save a tenth, and could give one fence out twice after a crash.
