@@ -22,6 +22,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 from app import context
 from app.arrivals import Arrival, Bounds
 from app.connection import ClientConnection
+from app.listening import has_open
 from app.partings import NO_ROOM, TOO_MUCH_FRAMING, Partings
 
 # gunicorn's way, back to the main thread and from there to a thread of the pool, took 100 µs of an enqueue's 900. Who
@@ -30,6 +31,8 @@ _NEXT_REQUEST_MS = 2
 # What all requests that no thread has begun with may hold together, beside the largest body there may be.
 _MOST_GATHERED = 64 * 1024 * 1024
 _SWEEP_SECONDS = 0.5
+# A master that is told to end together with its workers hangs up within so long, unless it is stopped.
+_MASTER_SECONDS = 1.0
 # A send that gets nothing out for so long ends the connection; the first ones of an answer fill buffers and get by.
 _STALLED = struct.pack("ll", 5, 0)
 
@@ -65,6 +68,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         gunicorn keeps it open until the last request is answered: whoever connects meanwhile would wait, and be reset.
         """
+        if not enabled and not self.alive:
+            self._outlast_the_master()
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
             here = context.of(self.wsgi)
@@ -78,6 +83,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 listener.close()
             for arrival in self._arriving.values():
                 arrival.until = min(arrival.until, time.monotonic() + STOP_KEEPALIVE_LINGER)
+
+    def _outlast_the_master(self) -> None:
+        """Serves on until the master has hung up. It accepts nobody: whoever connects between our end and its own waits
+        for its end, and is reset. One that replaces its workers does not hang up, and nobody is lost by it.
+        """
+        until = time.monotonic() + _MASTER_SECONDS
+        while time.monotonic() < until and has_open(self.ppid, self.sockets):
+            self.notify()
+            self.wait_for_and_dispatch_events(timeout=0.01)
 
     def accept(self, listener: Any) -> None:
         """gunicorn's, but no thread waits for the first byte, and those who send nothing keep nobody out."""

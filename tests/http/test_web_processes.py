@@ -171,6 +171,19 @@ def test_term_to_every_process_and_twice_ends_all_within_grace(start_web: Callab
         assert time.monotonic() - started < 2 + 3
 
 
+def test_who_connects_while_only_the_workers_have_heard_of_the_end_is_answered(start_web: Callable[..., Web]) -> None:
+    web = start_web(WEB_CONCURRENCY="2")
+    os.kill(web.process.pid, signal.SIGSTOP)
+    for worker in web.workers():
+        os.kill(worker, signal.SIGTERM)
+    over = time.monotonic() + 0.3
+    while time.monotonic() < over:
+        assert web.request("GET", "/healthz", headers={"Connection": "close"}, timeout=5).status == 200
+    web.process.send_signal(signal.SIGTERM)
+    web.process.send_signal(signal.SIGCONT)
+    assert web.process.wait(10) == 0
+
+
 def test_a_killed_master_leaves_no_worker(start_web: Callable[..., Web]) -> None:
     web = start_web(WEB_CONCURRENCY="2")
     workers = web.workers()
