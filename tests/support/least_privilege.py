@@ -32,6 +32,7 @@ LEFT_OUT = {
     "database/test_constraints.py::test_what_": _OWNER,
     "database/test_overdue.py::": _PROXY,
     "faults/test_every_message.py::": _PROXY,
+    "faults/test_leaving.py::test_a_claim_that_a_worker_leaves_in_the_middle": _PROXY,
     "faults/test_links.py::": _PROXY,
     "faults/test_model.py::test_a_defect_planted_in_a_statement": _OWNER,
     "faults/test_pool_behind_a_proxy.py::": _PROXY,

@@ -31,6 +31,7 @@ LEFT_OUT = {
     "database/test_overdue.py::test_a_slow_statement_is_ended_by_the_server": _SESSION,
     "faults/test_cuts.py::test_a_worker_killed": _LISTEN,
     "faults/test_every_message.py::": _SESSION,
+    "faults/test_leaving.py::test_a_claim_that_a_worker_leaves_in_the_middle": _SESSION,
     "faults/test_failpoints.py::test_death_at_any_line_loses_nothing_and_charges_no_other[worker": _LISTEN,
     "faults/test_metrics_over_kills.py::test_over_200_kills": _LISTEN,
     "faults/test_pool_behind_a_proxy.py::test_a_peer_that_keeps_the_connection": _SESSION,
