@@ -113,7 +113,14 @@ def connections(service: Service, rounds: int, seconds: float = 2.0) -> dict[str
         for _ in range(rounds):
             accept_more(clients)
             with _crowd(service.url) as crowd:
-                service.server.ask(_END_OURS)
+                before = _unavailable(clients)
+
+                def refused(before: int = before) -> bool:
+                    # Of those that were ended some are quicker than the crowd, and are ended again.
+                    service.server.ask(_END_OURS)
+                    return _unavailable(clients) > before
+
+                until(refused, AGAIN_SECONDS, "a request is answered 503")
                 until(lambda: not answers(service.url), AGAIN_SECONDS, "all connections are taken")
                 let_pass(seconds)
                 taken = max(taken, len(crowd))
@@ -132,9 +139,13 @@ def _fillers(service: Service) -> list[Client]:
 
 
 def _refused(service: Service, clients: Sequence[Client]) -> None:
-    enough = sum(client.unavailable for client in clients) + 4
-    until(lambda: sum(client.unavailable for client in clients) > enough, AGAIN_SECONDS, "requests are answered 503")
+    enough = _unavailable(clients) + 4
+    until(lambda: _unavailable(clients) > enough, AGAIN_SECONDS, "requests are answered 503")
     assert service.web.request("GET", "/healthz").status == 200
+
+
+def _unavailable(clients: Sequence[Client]) -> int:
+    return sum(client.unavailable for client in clients)
 
 
 @contextmanager
