@@ -29,6 +29,22 @@ def cell(board: Board, connection: Connection) -> Cell:
     return cell
 
 
+@pytest.fixture
+def steward(connection: Connection, board: Board) -> Reconcile:
+    """One that has had its first look, which reads all."""
+    steward = Reconcile(board)
+    steward.run(connection)
+    return steward
+
+
+def astray(connection: Connection, cell: Cell) -> str:
+    """A job of a claim that the server carried out and the worker takes for failed."""
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    cell.astray_at = time.monotonic()
+    return job_id
+
+
 def test_what_was_revoked_and_could_not_be_released_is_released_at_the_next_look(
     connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,10 +84,8 @@ def _away(*_: object) -> set[str]:
 
 
 def test_a_claim_that_failed_is_looked_for_though_nothing_is_on_the_board(
-    connection: Connection, board: Board, cell: Cell
+    connection: Connection, steward: Reconcile, cell: Cell
 ) -> None:
-    steward = Reconcile(board)
-    steward.run(connection)
     job_id = add(connection)
     claim(connection, cell.incarnation)
     steward.run(connection)
@@ -85,14 +99,9 @@ def test_a_claim_that_failed_is_looked_for_though_nothing_is_on_the_board(
 
 
 def test_a_claim_that_failed_is_looked_for_again_when_the_next_one_begins_meanwhile(
-    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, steward: Reconcile, cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steward = Reconcile(board)
-    steward.run(connection)
-    job_id = add(connection)
-    claim(connection, cell.incarnation)
-    cell.astray_at = time.monotonic()
-
+    job_id = astray(connection, cell)
     read = leases.held_by
 
     def held_by(conn: Connection, incarnations: list[int]) -> list[Held]:
@@ -108,40 +117,10 @@ def test_a_claim_that_failed_is_looked_for_again_when_the_next_one_begins_meanwh
     assert look(connection, job_id).status == "queued"
 
 
-def test_a_claim_that_failed_is_found_though_the_server_carries_it_out_seconds_later(
-    connection: Connection, board: Board, cell: Cell
-) -> None:
-    steward = Reconcile(board)
-    cell.astray_at = time.monotonic() - 5
-    steward.run(connection)
-    job_id = add(connection)
-    claim(connection, cell.incarnation)
-    steward.run(connection)
-    assert look(connection, job_id).status == "queued"
-
-
-def test_a_death_is_kept_until_no_claim_that_failed_can_be_carried_out_any_more(
-    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steward = Reconcile(board)
-    monkeypatch.setattr(reconcile, "_AFTERMATH_SECONDS", 0.0)
-    cell.astray_at = time.monotonic()
-    cell.bury("left", cause="drained")
-    steward.run(connection)
-    assert cell.dead
-    cell.astray_at -= 10
-    steward.run(connection)
-    assert cell.is_free
-
-
 def test_a_claim_that_failed_is_looked_for_again_after_a_look_that_failed(
-    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, steward: Reconcile, cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steward = Reconcile(board)
-    steward.run(connection)
-    job_id = add(connection)
-    claim(connection, cell.incarnation)
-    cell.astray_at = time.monotonic()
+    job_id = astray(connection, cell)
     with monkeypatch.context() as outage:
         outage.setattr(reconcile.leases, "held_by", _away)
         with pytest.raises(Unavailable):
@@ -151,13 +130,9 @@ def test_a_claim_that_failed_is_looked_for_again_after_a_look_that_failed(
 
 
 def test_a_claim_that_failed_is_looked_for_again_once_its_stopped_worker_goes_on(
-    connection: Connection, board: Board, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, steward: Reconcile, cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steward = Reconcile(board)
-    steward.run(connection)
-    job_id = add(connection)
-    claim(connection, cell.incarnation)
-    cell.astray_at = time.monotonic()
+    job_id = astray(connection, cell)
     with monkeypatch.context() as stopped:
         # With its lock held.
         stopped.setattr(Cell, "entries", lambda _: None)
@@ -165,6 +140,30 @@ def test_a_claim_that_failed_is_looked_for_again_once_its_stopped_worker_goes_on
     assert look(connection, job_id).status == "running"
     steward.run(connection)
     assert look(connection, job_id).status == "queued"
+
+
+def test_a_claim_that_failed_is_found_though_the_server_carries_it_out_seconds_later(
+    connection: Connection, steward: Reconcile, cell: Cell
+) -> None:
+    cell.astray_at = time.monotonic() - 5
+    steward.run(connection)
+    job_id = add(connection)
+    claim(connection, cell.incarnation)
+    steward.run(connection)
+    assert look(connection, job_id).status == "queued"
+
+
+def test_a_death_is_kept_until_no_claim_that_failed_can_be_carried_out_any_more(
+    connection: Connection, steward: Reconcile, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_AFTERMATH_SECONDS", 0.0)
+    cell.astray_at = time.monotonic()
+    cell.bury("left", cause="drained")
+    steward.run(connection)
+    assert cell.dead
+    cell.astray_at -= 10
+    steward.run(connection)
+    assert cell.is_free
 
 
 def test_what_is_on_the_board_is_found_without_reading_all_that_runs(

@@ -21,9 +21,8 @@ SAMPLED = {"migrate": {CLIENT: 1, SERVER: 8}, "migrate from nothing": {CLIENT: 8
 # What only reads, and is said in no operation: an answer that is lost is asked for again.
 ONLY_READ = {
     "all_tokens", "depth", "exists", "forget_what_all_have_heard", "live_lease", "live_tokens", "page", "page_all",
-    "page_all_of_queue", "page_done",
-    "page_done_of_queue", "page_queued", "page_retrying", "page_running", "paused", "server", "snapshots", "states",
-    "unfinished", "waiting",
+    "page_all_of_queue", "page_done", "page_done_of_queue", "page_queued", "page_retrying", "page_running", "paused",
+    "server", "snapshots", "states", "unfinished", "waiting",
 }  # fmt: skip
 # An operator's own command: unanswered it may leave a token that nobody knows.
 BY_HAND = {"add_token"}

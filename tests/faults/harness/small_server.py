@@ -145,7 +145,8 @@ def _refused(service: Service, clients: Sequence[Client]) -> None:
 
 
 def _unavailable(clients: Sequence[Client]) -> int:
-    return sum(client.unavailable for client in clients)
+    """Requests that were answered 503; whoever speaks SQL is refused by the server itself."""
+    return sum(client.unavailable for client in clients if isinstance(client, Http))
 
 
 @contextmanager
