@@ -110,7 +110,7 @@ def _run(settings: PoolSettings, listener: socket.socket, for_good: bool) -> int
     host, port = listener.getsockname()[:2]
     log.info("metrics are at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
     board = Board.create(slots=settings.worker_processes * 2 + 2)
-    wake_pipe = WakePipe(board.slots - 2)
+    wake_pipe = WakePipe(board.most_workers)
 
     def worker(cell: Cell, inbox: Inbox) -> int:
         metrics.identify(f"w{cell.slot}")

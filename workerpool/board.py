@@ -61,6 +61,11 @@ class Board:
         return [cell for cell in self._cells if cell.dead]
 
     @property
+    def most_workers(self) -> int:
+        """How many workers there may be, beside the steward and the one more."""
+        return self.slots - 2
+
+    @property
     def orphaned(self) -> bool:
         """In a child: the supervisor is gone, so nobody collects, buries or releases anybody any more."""
         return self.supervisor != os.getppid()

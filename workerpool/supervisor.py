@@ -56,7 +56,7 @@ class Supervisor:
         self._specs = {spec.role: spec for spec in specs}
         self._brakes = {spec.role: Brake() for spec in specs}
         self._wanted = self._specs[WORKER].count
-        self._most = board.slots - 2
+        self._most = board.most_workers
         if self._wanted > self._most:
             raise ValueError(f"{self._wanted} workers need a board of {self._wanted + 2} slots")
         self._inbox = Inbox()
